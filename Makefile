@@ -1,0 +1,34 @@
+# `make run` and `make test` need python3 (3.11 or newer) and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+CASES := gaussian-1d gaussian-3d gaussian-1d-paper multiwell-1d periodic-1d multiwell-3d
+
+.PHONY: run test slow lint figures clean
+
+run: .venv/installed
+	$(BIN)/kjko run gaussian-1d
+
+test: .venv/installed
+	$(BIN)/python -m pytest -n 2
+
+slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+figures: .venv/installed
+	for case in $(CASES); do $(BIN)/kjko run $$case || exit; done
+	$(BIN)/kjko run periodic-1d --out runs/periodic-1d-cosine \
+	    --set problem.potential.kind=cosine --set problem.potential.mode=2
+	$(BIN)/kjko converge gaussian-1d --set solver.control.kind=affine --set solver.fit.held_out=0.0
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,171 @@
+"""From text to a checked case: TOML, overrides, and one line for what is wrong."""
+
+import difflib
+import itertools
+import re
+import reprlib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from kjko import cases
+from kjko.case.objects import BadInput, Experiment, build
+from kjko.case.tables import CaseTable
+
+
+class Case(CaseTable):
+    """A case file. `build` makes the objects; call it under the precision that the case names."""
+
+    def to_toml(self) -> str:
+        """The case in full, with its defaults."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    def build(self) -> Experiment:
+        """Raises BadInput for what only shows when the objects are made."""
+        return build(self)
+
+
+def load(name: str, overrides: list[str] | None = None) -> Case:
+    """The case of a built-in name or of a path to a .toml file, with `a.b=value` overrides.
+
+    Raises BadInput if there is no such case, or for the first key that is wrong.
+    """
+    path = Path(name)
+    if name in cases.names():
+        return parse_toml(cases.text(name), name, overrides)
+    if path.suffix != ".toml" or not path.is_file():
+        close = difflib.get_close_matches(path.stem, cases.names(), n=3, cutoff=0.4)
+        hint = f"nearest: {', '.join(close)}" if close else "`kjko cases` lists them"
+        raise BadInput(f"{name}: no built-in case and no .toml file of that name; {hint}")
+    try:
+        return parse_toml(path.read_text(encoding="utf-8"), name, overrides)
+    except UnicodeDecodeError:
+        raise BadInput(f"{name}: not valid TOML: expected UTF-8 text") from None
+
+
+def parse_toml(text: str, name: str, overrides: list[str] | None = None) -> Case:
+    """The case of a TOML text. Raises BadInput for the first key that is wrong."""
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # the decoder's own error is a ValueError
+        raise BadInput(f"{name}: not valid TOML: {error}") from None
+    # Tables before their keys and a kind before the rest, so that the order given does not matter.
+    for path, value in sorted(map(_parse_override, overrides or []), key=_rank):
+        _set(data, path, value)
+    try:
+        return Case.model_validate(data)
+    except ValidationError as error:
+        raise BadInput(_explain(max(error.errors(), key=_weight), data)) from None
+
+
+def _parse_override(override: str) -> tuple[list[str], Any]:
+    """`a.b=value` as a path and a value: TOML, or else a string."""
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path) or not override.isprintable():
+        raise BadInput(f"--set {override!r}: expected KEY.PATH=VALUE, as in solver.time_step=0.05")
+    try:
+        return path, tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return path, text.strip()  # a bare word is a string
+
+
+def _rank(override: tuple[list[str], Any]) -> tuple[int, bool]:
+    path, _ = override
+    return len(path), path[-1] != "kind"
+
+
+def _set(data: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set one key. A new `kind` starts its table anew: the old kind's keys mean nothing to it."""
+    *parents, last = path
+    table = data
+    for i, key in enumerate(parents, start=1):
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise BadInput(
+                f"--set {'.'.join(path)}: expected a table at {'.'.join(parents[:i])}, got"
+                f" {reprlib.repr(table)}; a list is set as a whole"
+            )
+    if last == "kind" and table.get("kind", value) != value:
+        table.clear()
+    table[last] = value
+
+
+def _weight(error: Any) -> tuple[bool, int]:
+    """Which error to tell: a misspelt key before the one that it leaves missing; else the deepest,
+    which says most of a value that fits none of several types."""
+    return error["type"] == "extra_forbidden", len(error["loc"])
+
+
+def _explain(error: Any, data: dict[str, Any]) -> str:
+    """One line for a pydantic error: the key's path, what was expected, what came, what to do."""
+    parts = _path(error, data)
+    came = error["input"]
+    if error["type"].startswith("union_tag"):
+        parts.append("kind")
+        came = came.get("kind")
+    key = ".".join(p if re.fullmatch(r"[\w-]+", p) else repr(p) for p in parts)
+    if error["type"] in ("missing", "union_tag_not_found"):
+        return f"{key}: expected this key, got none; `kjko show gaussian-1d-paper` has an example"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key here; {_nearest_key(key)}"
+    expected = error["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
+    if error["type"] == "union_tag_invalid":
+        expected = f"one of {error['ctx']['expected_tags']}"
+    elif error["type"] == "int_type":
+        expected = "a whole number"
+    elif error["type"] in ("model_type", "model_attributes_type"):
+        expected = "a table"
+    elif expected.startswith(("greater", "less")):
+        expected = f"a number {expected}"
+    settable = ".".join(itertools.takewhile(lambda p: not p.isdigit(), parts))
+    return (
+        f"{key}: expected {expected}, got {reprlib.repr(came)}; change it in the file or by"
+        f" --set {settable}=…"
+    )
+
+
+def _path(error: Any, data: dict[str, Any]) -> list[str]:
+    """The keys that lead to an error. Its location also has the names of members of unions."""
+    path, here = [], data
+    *parents, last = error["loc"]
+    for part in parents:
+        if _holds(here, part):
+            here = here[part]
+            path.append(str(part))
+    if error["type"] in ("missing", "extra_forbidden") or _holds(here, last):
+        path.append(str(last))
+    return path
+
+
+def _holds(here: Any, part: str | int) -> bool:
+    if isinstance(here, list):
+        return isinstance(part, int)
+    return isinstance(here, dict) and part in here and part != here.get("kind")
+
+
+def _nearest_key(key: str) -> str:
+    known = sorted(set(_keys(Case)))
+    if key in known:
+        return f"another kind has it, see {key.rpartition('.')[0]}.kind"
+    names = {k: k.rpartition(".")[2] for k in known}
+    close = difflib.get_close_matches(key.rpartition(".")[2], set(names.values()), n=1)
+    if not close:
+        return "remove it"
+    places = [k for k, name in names.items() if name == close[0]]
+    return f"did you mean {difflib.get_close_matches(key, places, n=1, cutoff=0)[0]}?"
+
+
+def _keys(model: Any, parent: str = "") -> Iterator[str]:
+    """The paths of the keys of a table and of all tables in it."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        for name, field in model.model_fields.items():
+            yield parent + name
+            yield from _keys(field.annotation, f"{parent}{name}.")
+    else:
+        for part in get_args(model):
+            yield from _keys(part, parent)

@@ -1,0 +1,148 @@
+"""The tables of a case file: every key, its type, its range and its default."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+Vector = list[float]
+Matrix = list[list[float]]
+
+
+class Table(BaseModel):
+    """Unknown keys, wrong types, nan and inf are refused; an integer may stand for a float."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class QuadraticTable(Table):
+    kind: Literal["quadratic"]
+    stiffness: PositiveFloat | Matrix = 1.0
+    center: Vector | None = None
+
+
+class MultiwellTable(Table):
+    kind: Literal["multiwell"]
+    stiffness: PositiveFloat = 1.0
+    amplitude: float = 1.0
+
+
+class DoubleWellTable(Table):
+    kind: Literal["double-well"]
+    barrier: PositiveFloat = 1.0
+    minimum: PositiveFloat = 1.0
+
+
+class WaveTable(Table):
+    kind: Literal["sine", "cosine"]
+    amplitude: float = 0.2
+    mode: Count = 1
+
+
+class GaussianLawTable(Table):
+    kind: Literal["gaussian"]
+    mean: Vector
+    covariance: Matrix
+
+
+class GaussianPositionTable(Table):
+    kind: Literal["gaussian"]
+    mean: Vector
+    covariance: Matrix
+
+
+class CosinePositionTable(Table):
+    kind: Literal["cosine"]
+    amplitude: list[Annotated[float, Field(ge=-1, le=1)]]
+    mode: list[Annotated[int, Field(ge=0, lt=2**31)]]
+
+
+class MixtureTable(Table):
+    means: Matrix
+    widths: list[PositiveFloat]
+    weights: list[PositiveFloat] | None = None
+
+
+class ProductLawTable(Table):
+    kind: Literal["product"]
+    position: Annotated[GaussianPositionTable | CosinePositionTable, Field(discriminator="kind")]
+    velocity: MixtureTable
+
+
+class DomainTable(Table):
+    length: list[PositiveFloat]
+
+
+class ProblemTable(Table):
+    dimension: Count
+    collision_rate: PositiveFloat = 1.0
+    temperature: PositiveFloat = 1.0
+    potential: Annotated[
+        QuadraticTable | MultiwellTable | DoubleWellTable | WaveTable, Field(discriminator="kind")
+    ]
+    law: Annotated[GaussianLawTable | ProductLawTable, Field(discriminator="kind")]
+    domain: DomainTable | None = None
+
+
+class ParticlesTable(Table):
+    number: Annotated[int, Field(ge=2, lt=2**31)] = 10_000
+    sampling: Literal["random", "low-discrepancy"] = "random"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class PlainIntegratorTable(Table):
+    kind: Literal["strang-midpoint", "symplectic-euler"] = "strang-midpoint"
+
+
+class MappedIntegratorTable(Table):
+    kind: Literal["lie", "unsplit"]
+    map: Literal["stormer-verlet", "symplectic-euler"] = "stormer-verlet"
+
+
+class MethodTable(Table):
+    kind: Literal["jko"] = "jko"
+    log_det: Literal["exact", "linear"] = "exact"
+
+
+class AffineTable(Table):
+    kind: Literal["affine"]
+
+
+class MLPTable(Table):
+    kind: Literal["mlp"] = "mlp"
+    widths: list[Count] = [16, 16]
+    activation: Literal["tanh", "leaky-relu"] = "tanh"
+
+
+class AdamTable(Table):
+    kind: Literal["adam"] = "adam"
+    steps: Count = 100
+    learning_rate: PositiveFloat = 0.02
+    schedule: Literal["constant", "cosine"] = "cosine"
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    warm_start: bool = False
+
+
+class SolverTable(Table):
+    time_step: PositiveFloat
+    end_time: PositiveFloat
+    precision: Literal["single", "double"] = "single"
+    integrator: Annotated[
+        PlainIntegratorTable | MappedIntegratorTable, Field(discriminator="kind")
+    ] = PlainIntegratorTable()
+    method: MethodTable = MethodTable()
+    control: Annotated[AffineTable | MLPTable, Field(discriminator="kind")] = MLPTable()
+    fit: AdamTable = AdamTable()
+
+
+class OutputTable(Table):
+    snapshot_times: list[Annotated[float, Field(ge=0)]] = [0.0]
+    checkpoint_every: Count = 10
+
+
+class CaseTable(Table):
+    title: str = ""
+    problem: ProblemTable
+    particles: ParticlesTable = ParticlesTable()
+    solver: SolverTable
+    output: OutputTable = OutputTable()

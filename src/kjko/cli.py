@@ -1,0 +1,196 @@
+"""The command `kjko`. Modules that need jax are imported by the commands that need them."""
+
+import contextlib
+import logging
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kjko import cases
+
+BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT, STOPPED = 2, 3, 4, 5, 75
+
+app = typer.Typer(
+    help="Density, entropy and free energy of kinetic Fokker-Planck equations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+CaseName = Annotated[str, typer.Argument(help="a built-in's name or a path to a .toml")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="set a key of the case")
+]
+
+
+@app.command("cases")
+def list_cases() -> None:
+    """List the built-in cases."""
+    width = max(len(name) for name in cases.names())
+    for name in cases.names():
+        typer.echo(f"{name:{width}}  {cases.title(name)}")
+
+
+@app.command()
+def show(case: CaseName) -> None:
+    """Print a built-in case, to copy and edit."""
+    if case not in cases.names():
+        with _exit_codes():  # for the nearest names
+            _load(case, None)
+        typer.echo(Path(case).read_text(encoding="utf-8"), nl=False)
+        return
+    typer.echo(cases.text(case), nl=False)
+
+
+@app.command()
+def validate(case: CaseName, overrides: Overrides = None) -> None:
+    """Check a case without running it."""
+    with _exit_codes():
+        _load(case, overrides).build()
+    typer.echo(f"{case}: valid")
+
+
+@app.command()
+def run(
+    case: CaseName,
+    out: Annotated[
+        Path | None, typer.Option(help="new folder; default runs/CASE, numbered if taken")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run a case into a new folder and draw its figures."""
+    with _exit_codes():
+        loaded = _load(case, overrides)
+        from kjko import run as runner
+
+        folder = out or _free_folder(Path("runs") / Path(case).stem)
+        runner.start(loaded, folder)
+        _draw(folder)
+
+
+@app.command()
+def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Go on with a stopped run."""
+    with _exit_codes():
+        from kjko import run as runner
+
+        _set_precision(runner.read_case(folder))
+        runner.resume(folder)
+        _draw(folder)
+
+
+@app.command()
+def plot(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Draw the figures of a run folder, from the folder alone."""
+    with _exit_codes():
+        _draw(folder)
+
+
+@app.command()
+def converge(
+    case: CaseName,
+    time_steps: Annotated[str, typer.Option(help="separated by commas")] = "0.2,0.1,0.05,0.025",
+    out: Annotated[
+        Path | None, typer.Option(help="new folder; default runs/converge-CASE, numbered if taken")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Time-step study of a Gaussian case against the exact law, in double precision (Figure 1)."""
+    with _exit_codes():
+        loaded = _load(case, [*(overrides or []), "solver.precision=double"])
+        from kjko.case import BadInput
+        from kjko.converge import converge as study
+        from kjko.plots import draw_convergence
+        from kjko.run import check_unused
+        from kjko.store import write_atomically
+
+        try:
+            steps = [float(step) for step in time_steps.split(",")]
+        except ValueError:
+            steps = []
+        if len(set(steps)) < max(2, len(steps)) or not all(0 < step < math.inf for step in steps):
+            raise BadInput(
+                f"--time-steps {time_steps}: expected two or more different positive numbers,"
+                " as in 0.2,0.1"
+            )
+        folder = out or _free_folder(Path("runs") / f"converge-{Path(case).stem}")
+        check_unused(folder)
+        result = study(loaded, steps, progress=lambda line: typer.echo(line, err=True))
+        lines = ["time_step," + ",".join(result.errors)]
+        for i, step in enumerate(steps):
+            lines.append(f"{step:g}," + ",".join(f"{e[i]:.6e}" for e in result.errors.values()))
+        write_atomically(folder / "convergence.csv", ("\n".join(lines) + "\n").encode())
+        draw_convergence(steps, result.errors, result.orders, folder / "convergence.png")
+        for name, order in result.orders.items():
+            typer.echo(f"order of {name}: {order:.2f}")
+        typer.echo(f"figure: {folder / 'convergence.png'}")
+
+
+def _load(name: str, overrides: list[str] | None):
+    """The case, with jax set to its precision."""
+    from kjko.case import load
+
+    loaded = load(name, overrides)
+    _set_precision(loaded)
+    return loaded
+
+
+def _set_precision(case) -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", case.solver.precision == "double")
+
+
+def _draw(folder: Path) -> None:
+    from kjko.case import BadInput
+    from kjko.plots import draw
+
+    try:
+        paths = draw(folder)
+    except (FileNotFoundError, ValueError) as error:  # no run folder, or a file is not a run's
+        raise BadInput(str(error)) from None
+    for path in paths:
+        typer.echo(f"figure: {path}")
+
+
+def _free_folder(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, … that does not exist."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+@contextlib.contextmanager
+def _exit_codes() -> Iterator[None]:
+    """An expected failure becomes one line and its exit code."""
+    from kjko.case import BadInput
+    from kjko.diagnostics import NumericalFailure
+    from kjko.run import Interrupted
+    from kjko.store import NoCheckpoint
+
+    codes = {
+        BadInput: BAD_INPUT,
+        NumericalFailure: NUMERICAL,
+        OSError: INPUT_OUTPUT,
+        NoCheckpoint: NO_CHECKPOINT,
+        Interrupted: STOPPED,
+    }
+    try:
+        yield
+    except tuple(codes) as error:
+        typer.echo(f"kjko: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(next(c for kind, c in codes.items() if isinstance(error, kind))) from None
+    except KeyboardInterrupt:
+        typer.echo("kjko: stopped at once; the last checkpoint stands", err=True)
+        raise typer.Exit(STOPPED) from None
+
+
+def main() -> None:
+    """Entry point."""
+    logging.basicConfig(format="kjko: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    app()

@@ -1,0 +1,77 @@
+"""Controls u(x, v): functions of one particle. Any pytree that is such a callable may be used."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from kjko.interfaces import Control
+
+
+class Affine(eqx.Module):
+    """u(x, v) = W (x, v) + b, with W (d × (d_x + d)) and b (d). Starts at zero."""
+
+    weight: Float[Array, "d inputs"]
+    bias: Float[Array, " d"]
+
+    def __init__(self, dimension: int, inputs: int | None = None):
+        """`dimension`: d. `inputs`: numbers that x takes; d if not given."""
+        self.weight = jnp.zeros((dimension, dimension + (inputs or dimension)))
+        self.bias = jnp.zeros(dimension)
+
+    def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
+        return self.weight @ jnp.concatenate([x, v]) + self.bias
+
+
+class MLP(eqx.Module):
+    """A fully connected network, u = W_L σ(… σ(W₁ (x, v) + b₁) …) + b_L, with hidden `widths`.
+
+    The last layer starts at zero, so that u starts at zero, the best control at equilibrium.
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    activation: Literal["tanh", "leaky-relu"] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dimension: int,
+        widths: Sequence[int],
+        activation: Literal["tanh", "leaky-relu"] = "tanh",
+        inputs: int | None = None,
+        *,
+        key: Key,
+    ):
+        """`dimension`: d. `inputs`: numbers that x takes; d if not given."""
+        sizes = (dimension + (inputs or dimension), *widths, dimension)
+        keys = jax.random.split(key, len(sizes) - 1)
+        layers = [
+            eqx.nn.Linear(fan_in, fan_out, key=k)
+            for fan_in, fan_out, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+        ]
+        last = jax.tree.map(jnp.zeros_like, layers[-1])
+        self.layers = (*layers[:-1], last)
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
+        activation = jnp.tanh if self.activation == "tanh" else jax.nn.leaky_relu
+        y = jnp.concatenate([x, v])
+        for layer in self.layers[:-1]:
+            y = activation(layer(y))
+        return self.layers[-1](y)
+
+
+class Periodic(eqx.Module):
+    """u(sin(2πx/L), cos(2πx/L), v): a control made periodic in a box of `length` L.
+
+    The wrapped control takes 2d numbers for x: give it `inputs` = 2d.
+    """
+
+    control: Control
+    length: tuple[float, ...] = eqx.field(static=True, converter=tuple)
+
+    def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
+        phase = 2 * jnp.pi * x / jnp.asarray(self.length, dtype=x.dtype)
+        return self.control(jnp.concatenate([jnp.sin(phase), jnp.cos(phase)]), v)

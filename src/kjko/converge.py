@@ -1,0 +1,71 @@
+"""The time-step study of Figure 1."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from kjko.case import BadInput, Case
+from kjko.diagnostics import references
+from kjko.evolution import evolve, number_of_steps
+from kjko.reference import exact_gaussian
+
+
+class Convergence(NamedTuple):
+    """Errors at each time step and their fitted orders."""
+
+    time_steps: list[float]
+    errors: dict[str, list[float]]
+    orders: dict[str, float]
+
+
+def converge(case: Case, time_steps: list[float], progress: Callable[[str], None]) -> Convergence:
+    """Run a Gaussian case at several time steps and compare with the exact law.
+
+    The exact law starts from the sample's own mean and covariance, so that the error is the
+    scheme's and not the sample's. Reported: the largest errors over time of the mean and of the
+    covariance (norms), and the root of the time-averaged mean-square drift error (34). The order
+    of each is the slope of its logarithm against log Δt. `progress` is called with a line for each
+    time step. Raises BadInput if the case has no exact law.
+    """
+    errors: dict[str, list[float]] = {"mean": [], "covariance": [], "drift": []}
+    for time_step in time_steps:
+        solver = case.solver.model_copy(update={"time_step": time_step})
+        latest = _errors(case.model_copy(update={"solver": solver}))
+        for name, error in latest.items():
+            errors[name].append(error)
+        text = ", ".join(f"{name} {error:.3e}" for name, error in latest.items())
+        progress(f"time step {time_step:g}: error of {text}")
+    orders = {
+        name: float(np.polyfit(np.log(time_steps), np.log(values), 1)[0])
+        for name, values in errors.items()
+    }
+    return Convergence(time_steps, errors, orders)
+
+
+def _errors(case: Case) -> dict[str, float]:
+    problem, solver, particles = case.build()
+    z = _phase(particles)
+    exact = exact_gaussian(problem, z.mean(axis=0), np.cov(z.T, bias=True))
+    if exact is None:
+        raise BadInput("problem: no exact law; the study needs a gaussian law in a quadratic")
+    refs = references(problem, particles)._replace(exact=exact)
+    start, seed = solver.init(problem, particles), case.particles.seed
+    steps = number_of_steps(case.solver.end_time, solver.time_step)
+    mean_error, covariance_error, drift_error = [], [], []
+    for state, record in evolve(problem, solver, refs, start, steps, seed):
+        mean, covariance = exact.at(record["time"])
+        z = _phase(state.particles)
+        mean_error.append(np.linalg.norm(z.mean(axis=0) - mean))
+        covariance_error.append(np.linalg.norm(np.cov(z.T, bias=True) - covariance))
+        drift_error.append(record["drift_error"])
+    return {
+        "mean": float(max(mean_error)),
+        "covariance": float(max(covariance_error)),
+        "drift": float(np.sqrt(np.mean(drift_error))),
+    }
+
+
+def _phase(particles) -> np.ndarray:
+    """Points (x, v) in float64."""
+    return np.concatenate([particles.x, particles.v], axis=1).astype(float)

@@ -1,0 +1,3 @@
+"""Fits: how the control of a step is found."""
+
+from kjko.fit.adam import Adam as Adam

@@ -1,0 +1,3 @@
+"""Forces: what accelerates the particles."""
+
+from kjko.forces.external import External as External

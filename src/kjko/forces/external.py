@@ -1,0 +1,28 @@
+"""The force of a given potential."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kjko.interfaces import AbstractForce, Particles
+
+
+class External(AbstractForce):
+    """−∇φ of a potential φ(x), a function of one particle. It has no state."""
+
+    potential: Callable[[Float[Array, " d"]], Float[Array, ""]]
+
+    def init(self, particles: Particles) -> None:
+        return None
+
+    def update(self, state: None, particles: Particles, dt: float) -> None:
+        return None
+
+    def acceleration(self, state: None, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        return -jax.grad(self.potential)(x)
+
+    def energy(self, state: None, x: Float[Array, "n d"]) -> Float[Array, ""]:
+        """Mean of φ over the particles."""
+        return jnp.mean(jax.vmap(self.potential)(x))

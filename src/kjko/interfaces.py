@@ -1,0 +1,150 @@
+"""Particles and the contracts between the parts; read this page first.
+
+A step of the solver is
+
+    force at the particles -> fit the control on the method's loss -> move (x, v, log f)
+
+and every part of it is an object with one of the interfaces below. Symbols: d is the number of
+velocity components, n of particles, Δt the time step, u(x, v) the control, φ the potential.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, Int, Key
+
+ForceState = Any  # a pytree: None for an external force, a grid field for a self-consistent one
+Control = Callable[[Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " d"]]
+# (control, stage) -> (loss, smallest determinant of the whole move at the stage's particles)
+Objective = Callable[[Control, "Stage"], tuple[Float[Array, ""], Float[Array, ""]]]
+
+
+class Particles(eqx.Module):
+    """Samples of f of equal weight, each with the density at its own position.
+
+    `x`: positions, `v`: velocities, `log_f`: log f(x, v), f with respect to dx dv and of mass one.
+    """
+
+    x: Float[Array, "n d_x"]
+    v: Float[Array, "n d"]
+    log_f: Float[Array, " n"]
+
+
+class Stage(eqx.Module):
+    """A step before its control is known: all that does not depend on u, one row a particle.
+
+    The step of size h with the control u is
+
+        v' = v_free + h u(x, v),    x' = x_free + drift · h u(x, v),
+        log f' = log_f − log det(I + h M),    M = ∇ᵥu Aᵀ − shear · ∇ₓu,
+
+    and it is exact: `response` A = ∂x*/∂x and `shear` (B = ∂x*/∂v = shear · I) are blocks of the
+    Jacobian of the symplectic map S(x, v) = (x*, v*) over which u is carried; A = I and shear = 0
+    where u is taken after S.
+    """
+
+    x: Float[Array, "n d_x"]  # where the control is evaluated
+    v: Float[Array, "n d"]
+    x_free: Float[Array, "n d_x"]  # where the particle arrives with u = 0
+    v_free: Float[Array, "n d"]
+    log_f: Float[Array, " n"]
+    response: Float[Array, "n d d"] | None = None  # A; None is the identity
+    shear: float = eqx.field(static=True, default=0.0)
+    drift: float = eqx.field(static=True, default=0.0)
+
+    def take(self, rows: Int[Array, " m"]) -> "Stage":
+        """The stage of some of the particles."""
+        return jax.tree.map(lambda leaf: leaf[rows], self)
+
+
+class AbstractForce(eqx.Module):
+    """x -> acceleration. It may be self-consistent, and may carry a state (a field on a grid)."""
+
+    @abc.abstractmethod
+    def init(self, particles: Particles) -> ForceState:
+        """The state that belongs to these particles."""
+
+    @abc.abstractmethod
+    def update(self, state: ForceState, particles: Particles, dt: float) -> ForceState:
+        """The state after the particles have drifted for a time `dt` to where they are now."""
+
+    @abc.abstractmethod
+    def acceleration(self, state: ForceState, x: Float[Array, " d_x"]) -> Float[Array, " d_x"]:
+        """−∇φ(x) at one particle."""
+
+    @abc.abstractmethod
+    def energy(self, state: ForceState, x: Float[Array, "n d_x"]) -> Float[Array, ""]:
+        """Potential energy of the particles, for a total mass of one."""
+
+
+class AbstractIntegrator(eqx.Module):
+    """One step of (x, v, log f): the conservative map, and where in it the control acts.
+
+    A step is `prepare`, then the control moves the particles over Δt, then `finish`. The control is
+    fitted for a step of `fraction` · Δt: 1 is implicit Euler (JKO), ½ the implicit midpoint rule.
+    """
+
+    fraction: eqx.AbstractClassVar[float]
+
+    @abc.abstractmethod
+    def prepare(
+        self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
+    ) -> tuple[Stage, ForceState]:
+        """The conservative map up to the control."""
+
+    @abc.abstractmethod
+    def finish(
+        self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
+    ) -> tuple[Particles, ForceState]:
+        """What is left of the conservative map after the control has acted."""
+
+
+class AbstractMethod(eqx.Module):
+    """What is minimised over the control, and how the density follows it."""
+
+    @abc.abstractmethod
+    def loss(
+        self,
+        u: Float[Array, "n d"],
+        matrix: Float[Array, "n d d"],
+        stage: Stage,
+        problem: Any,
+        state: ForceState,
+        h: float,
+    ) -> Float[Array, ""]:
+        """The objective of a step of size h by u, minus its value at u = 0. `matrix` is M.
+
+        The difference is what is minimised either way; it has no large constant to round against,
+        and no sampling noise of log f in it, so its values on two samples can be compared.
+        """
+
+    @abc.abstractmethod
+    def log_determinant(
+        self, matrix: Float[Array, "n d d"], determinant: Float[Array, " n"], h: float
+    ) -> Float[Array, " n"]:
+        """log det(I + h M) as this method takes it, given M and det(I + h M)."""
+
+
+class FitResult(eqx.Module):
+    """A fitted control and what the fit reports."""
+
+    control: Control
+    loss: Float[Array, ""]  # on the particles the control was fitted on
+    loss_heldout: Float[Array, ""]  # on the ones it has not seen; nan if there are none
+    iterations: Any
+
+
+class AbstractFit(eqx.Module):
+    """How the control is found."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, objective: Objective, control: Control, previous: Control, stage: Stage, key: Key
+    ) -> FitResult:
+        """Minimise the objective over controls whose whole move does not fold.
+
+        `control` is the solver's own, as it was given; `previous` the last step's result.
+        """

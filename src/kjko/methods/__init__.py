@@ -1,0 +1,3 @@
+"""Methods: what is minimised over the control at every step."""
+
+from kjko.methods.jko import JKO as JKO

@@ -1,0 +1,292 @@
+"""The figures of a run folder, drawn from its files alone: this module never imports jax."""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+# Okabe and Ito's, told apart with any colour vision. Black is for what a result is held against.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SHOWN = 6  # snapshots at most, evenly spread
+TAIL = 2e-3  # of the mass, left out of view at each end of an axis
+NEIGHBOURS = 200  # particles under a kernel of the density map: 7 % of noise
+BINS = 160  # of the marginals, as in Figure 7
+HISTOGRAMS = ("edges_x", "edges_v", "histogram_x", "histogram_v", "histogram_x1_v1")
+KL = r"$D_\mathrm{KL}(f\,|\,f_\infty)$"
+
+Arrays = dict[str, np.ndarray]
+
+
+class Run(NamedTuple):
+    """What the figures need: columns of the series, histograms of the snapshots, f∞ if known."""
+
+    title: str
+    dimension: int
+    temperature: float
+    periodic: bool
+    particles: int
+    series: Arrays
+    snapshots: list[Arrays]
+    stationary: Arrays | None
+
+    def name(self, kind: str, i: int) -> str:
+        """The symbol of a coordinate; `kind` is x or v."""
+        return f"${kind}$" if self.dimension == 1 else f"${kind}_{{{i + 1}}}$"
+
+    def target(self, kind: str, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and density of a coordinate's stationary law; no nodes if it is not known."""
+        if kind == "x":
+            law = self.stationary
+            return (law["x"][i], law["density"][i]) if law else (np.empty(0), np.empty(0))
+        v, scale = np.linspace(-6, 6, 601), np.sqrt(self.temperature)
+        return v * scale, np.exp(-0.5 * v**2) / (np.sqrt(2 * np.pi) * scale)
+
+    def view(self, kind: str, i: int) -> tuple[float, float]:
+        """The ends of an axis: where the mass is, in all snapshots and in the stationary law."""
+        laws = [(s[f"edges_{kind}"][i], s[f"histogram_{kind}"][i]) for s in self.snapshots]
+        if kind == "x" and self.periodic:
+            return laws[0][0][0], laws[0][0][-1]
+        nodes, density = self.target(kind, i)
+        if nodes.size:
+            laws.append((nodes, density[1:] * np.diff(nodes)))
+        tails = [np.interp([TAIL, 1 - TAIL], np.cumsum([0, *mass]), edge) for edge, mass in laws]
+        low, high = np.min(tails, axis=0)[0], np.max(tails, axis=0)[1]
+        return low - 0.05 * (high - low), high + 0.05 * (high - low)
+
+
+class Panel(NamedTuple):
+    """Lines over time by label, and a level to hold them against: label, value and line style."""
+
+    ylabel: str
+    lines: Mapping[str, np.ndarray]
+    scale: str = "log"
+    level: tuple[str, float, str] | None = None
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draw every figure that the folder has data for into folder/figures; their paths.
+
+    Raises FileNotFoundError if it is no run folder, OSError if a file cannot be read or written,
+    ValueError if case.toml or series.jsonl is not what a run writes.
+    """
+    run = _read(folder)
+    figures = {name: _over_time(run, panels) for name, panels in _panels(run)}
+    if run.snapshots:
+        figures |= {"density": _density(run), "marginals": _marginals(run)}
+    return [_save(f, folder / "figures" / f"{name}.png") for name, f in figures.items()]
+
+
+def draw_convergence(
+    time_steps: Sequence[float], errors: Mapping[str, Any], orders: Mapping[str, float], path: Path
+) -> None:
+    """Errors (> 0) against Δt with their fitted orders, over lines of whole order, as Figure 1."""
+    steps = np.asarray(time_steps)
+    figure, ((axes,),) = _figure("Error against the exact law")
+    below: dict[int, float] = {}  # whole order: coefficient of a line under the errors
+    for i, (name, error) in enumerate(errors.items()):
+        label = f"{name}: order {orders[name]:.2f}"
+        axes.loglog(steps, error, "os^Dv"[i % 5] + "-", color=COLORS[i % 6], label=label)
+        if orders[name] > 0.5:
+            order = round(orders[name])
+            below[order] = min(below.get(order, np.inf), 0.7 * np.min(error / steps**order))
+    for (order, coefficient), dashes in zip(sorted(below.items()), ("--", "-.", ":"), strict=False):
+        label = r"$\propto \Delta t$" if order == 1 else rf"$\propto \Delta t^{order}$"
+        axes.plot(steps, coefficient * steps**order, dashes, color="black", lw=1, label=label)
+    axes.set(xlabel=r"time step $\Delta t$", ylabel="error")
+    axes.set_xticks(steps, [f"{step:g}" for step in steps])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _read(folder: Path) -> Run:
+    for name in ("case.toml", "series.jsonl"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder}: not a run folder, it has no {name}")
+    files = sorted((folder / "snapshots").glob("step_*.h5"))
+    spread = np.linspace(0, len(files) - 1, min(len(files), SHOWN)).round().astype(int)
+    law = folder / "snapshots" / "stationary.h5"
+    try:
+        case = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
+        problem = case["problem"]
+        return Run(
+            title=case["title"],
+            dimension=problem["dimension"],
+            temperature=problem["temperature"],
+            periodic="domain" in problem,
+            particles=case["particles"]["number"],
+            series=_read_series(folder / "series.jsonl"),
+            snapshots=[_read_hdf5(files[i], *HISTOGRAMS) for i in spread],
+            stationary=_read_hdf5(law, "x", "density") if law.exists() else None,
+        )
+    except (KeyError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{folder}: case.toml is not that of a run: {error!r}") from None
+
+
+def _read_series(path: Path) -> Arrays:
+    """The columns of the series with nan for null, but none that is null throughout."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break  # cut by a crash
+    columns = {key: [record.get(key) for record in records] for key in (records or [{}])[0]}
+    kept = {key: c for key, c in columns.items() if any(value is not None for value in c)}
+    return {key: np.array(column, dtype=float) for key, column in kept.items()}
+
+
+def _read_hdf5(path: Path, *names: str) -> Arrays:
+    """Some of a file's datasets, and its attributes."""
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = {name: np.asarray(file[name], dtype=float) for name in names}
+            return arrays | {name: np.asarray(value) for name, value in file.attrs.items()}
+    except (OSError, KeyError) as error:
+        raise OSError(f"{path}: cannot be read: {error}") from None
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=150)
+    return temporary.replace(path)
+
+
+def _figure(title: str, rows=1, columns=1, panel=(5.0, 3.6), **options) -> tuple[Figure, Any]:
+    """A figure and its axes, an array (rows, columns)."""
+    figure = Figure((panel[0] * columns, panel[1] * rows + 0.3), layout="constrained")
+    figure.suptitle(title, fontsize=10, color="0.35", parse_math=False)
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for each in figure.axes:
+        each.spines[["top", "right"]].set_visible(False)
+        each.grid(color="0.92", linewidth=0.6)
+        each.set_axisbelow(True)
+    return figure, axes
+
+
+def _panels(run: Run) -> Iterator[tuple[str, list[Panel]]]:
+    """The figures over time: 4B, 6 and 8 (relative entropies), 2 (drift error and energy)."""
+    series = run.series
+    if "kl_stationary" in series:
+        yield "kl", [Panel(KL, {"particles": series["kl_stationary"]})]
+    floor = ("sampling floor", (BINS - 1) / (2 * run.particles), ":")
+    marginals = []
+    for kind in [kind for kind in "xv" if f"marginal_kl_{kind}" in series]:
+        columns = series[f"marginal_kl_{kind}"].T
+        lines = {run.name(kind, i): column for i, column in enumerate(columns)}
+        marginals.append(Panel(f"{KL} of ${kind}$ marginals", lines, level=floor))
+    if marginals:
+        yield "marginal_kl", marginals
+    if "free_energy" in series:
+        parts = {
+            "free energy": series["free_energy"],
+            "kinetic": series["energy_kinetic"],
+            "potential": series["energy_potential"],
+            r"$T_0\,\mathrm{E}[\log f]$": run.temperature * series["entropy"],
+        }
+        level = None
+        if law := run.stationary:
+            level = ("stationary law", -run.temperature * float(law["log_normaliser"]), "--")
+        energy = Panel("energy per particle", parts, "linear", level)
+        if "drift_error" in series:
+            drift = Panel("mean-square drift error", {"drift": series["drift_error"]})
+            yield "drift_error", [drift, energy]
+        else:
+            yield "energy", [energy]
+    if "loss_heldout" in series:
+        fitted, held_out = series["loss"], series["loss_heldout"]
+        lines = {"fitted": fitted, "held out": held_out}
+        objective = Panel("objective (symmetric log axis)", lines, "symlog")
+        gap = Panel("objective, held out − fitted", {"gap": held_out - fitted}, "linear")
+        yield "overfitting", [objective, gap]
+
+
+def _over_time(run: Run, panels: list[Panel]) -> Figure:
+    """Panels side by side; on a log axis, values that are not positive are marked at the bottom."""
+    time = run.series["time"]
+    figure, grid = _figure(run.title, 1, len(panels))
+    for axes, panel in zip(grid[0], panels, strict=True):
+        largest = max(np.nanmax(np.abs(values)) for values in panel.lines.values())
+        linear = {"linthresh": 0.01 * largest or 1.0} if panel.scale == "symlog" else {}
+        axes.set_yscale(panel.scale, **linear)
+        axes.set(xlabel="$t$", ylabel=panel.ylabel)
+        for i, (label, values) in enumerate(panel.lines.items()):
+            hidden = (values <= 0) & (panel.scale == "log")
+            style = {"color": COLORS[i % 6], "markersize": 3}
+            axes.plot(time, np.where(hidden, np.nan, values), ".-", label=label, **style)
+            if hidden.any():
+                note = f"≤ 0 at {hidden.sum()} of {len(time)} times, not on a log axis"
+                style |= {"transform": axes.get_xaxis_transform(), "clip_on": False}
+                axes.plot(time[hidden], np.zeros(hidden.sum()), "v", label=note, **style)
+        if panel.level:
+            label, value, dashes = panel.level
+            axes.axhline(value, color="black", linestyle=dashes, label=label)
+        if len(axes.lines) > 1:
+            style = {"ncols": 4, "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.5}
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, **style)
+    return figure
+
+
+def _density(run: Run) -> Figure:
+    """Density of (x₁, v₁) over contours of the stationary law, as Figures 3 and 5."""
+    shape = (1, len(run.snapshots), (2.3, 2.5))
+    figure, grid = _figure(run.title, *shape, sharex=True, sharey=True)
+    maps = [_smooth(run, snapshot) for snapshot in run.snapshots]
+    norm = PowerNorm(0.5, 0.0, max(density.max() for density in maps))  # shows thin tails too
+    x, v = (np.linspace(*run.view(kind, 0), 240) for kind in "xv")
+    for axes, snapshot, density in zip(grid[0], run.snapshots, maps, strict=True):
+        edges = snapshot["edges_x"][0], snapshot["edges_v"][0]
+        image = axes.pcolormesh(*edges, density.T, norm=norm, cmap="inferno")
+        if run.stationary:
+            law = np.outer(np.interp(v, *run.target("v", 0)), np.interp(x, *run.target("x", 0)))
+            levels = law.max() * np.array([0.05, 0.2, 0.4, 0.6, 0.8])
+            axes.contour(x, v, law, levels=levels, colors="#7FDBFF", linewidths=0.7)
+        axes.set(xlim=(x[0], x[-1]), ylim=(v[0], v[-1]), facecolor="black", xlabel=run.name("x", 0))
+        axes.set_title(f"$t = {snapshot['time']:g}$", fontsize=10)
+        axes.grid(False)
+    grid[0, 0].set_ylabel(run.name("v", 0))
+    label = f"density of ({run.name('x', 0)}, {run.name('v', 0)})"
+    label += "\nlines: stationary law" if run.stationary else ""
+    figure.colorbar(image, ax=grid, label=label, pad=0.01)
+    return figure
+
+
+def _smooth(run: Run, snapshot: Arrays) -> np.ndarray:
+    """The density of (x₁, v₁) by a Gaussian kernel, as narrow as the number of particles allows."""
+    mass, number = snapshot["histogram_x1_v1"], run.particles
+    # The chance that two particles share a bin: a sum of squares, less each particle's own part.
+    together = max(np.sum(mass**2) - 1 / number, 1 / (number * mass.size))
+    width = np.clip(np.sqrt(NEIGHBOURS / (4 * np.pi * number * together)), 0.5, 6.0)
+    # Periodic along v and an unbounded x too: there is next to nothing at their ends.
+    gain = [np.exp(-2 * (np.pi * width * np.fft.fftfreq(bins)) ** 2) for bins in mass.shape]
+    smooth = np.fft.ifft2(np.fft.fft2(mass) * np.outer(*gain)).real.clip(0.0)
+    return smooth / np.outer(np.diff(snapshot["edges_x"][0]), np.diff(snapshot["edges_v"][0]))
+
+
+def _marginals(run: Run) -> Figure:
+    """Marginals of every coordinate beside stationary ones, as Figures 4A, 6 and, in d > 1, 7."""
+    shown = run.snapshots[-1:] if run.dimension == 1 else run.snapshots
+    coordinates = [(kind, i) for kind in "xv" for i in range(run.dimension)]
+    shape = (len(shown), len(coordinates), (4.0, 3.0) if run.dimension == 1 else (2.0, 1.5))
+    figure, grid = _figure(run.title, *shape, sharex="col", sharey="col")
+    for (row, column), axes in np.ndenumerate(grid):
+        (kind, i), snapshot = coordinates[column], shown[row]
+        edges, fraction = snapshot[f"edges_{kind}"][i], snapshot[f"histogram_{kind}"][i]
+        axes.stairs(fraction / np.diff(edges), edges, fill=True, color=COLORS[5], label="particles")
+        axes.plot(*run.target(kind, i), color="black", linewidth=1.2, label="stationary law")
+        axes.set(xlim=run.view(kind, i), ylim=(0, None))
+        if row == len(shown) - 1:
+            axes.set_xlabel(run.name(kind, i))
+        if column == 0:
+            axes.set_ylabel(f"density, $t = {snapshot['time']:g}$")
+    handles = grid[0, -1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure

@@ -1,0 +1,179 @@
+"""A case becomes a run folder: the loop with its records, checkpoints, progress and signals."""
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from kjko import store
+from kjko.case import BadInput, Case, Experiment, parse_toml
+from kjko.diagnostics import NumericalFailure, References, check, measure, references
+from kjko.evolution import evolve, number_of_steps
+from kjko.solver import State
+
+QUIET_INTERVAL = 30.0  # seconds between lines where the output is no terminal
+log = logging.getLogger(__name__)
+
+
+class Interrupted(Exception):
+    """A signal stopped the run; its checkpoint is written."""
+
+
+def start(case: Case, folder: Path) -> None:
+    """Run a case into a new folder.
+
+    Raises BadInput if the folder is in use, NumericalFailure if a step goes wrong, Interrupted
+    after Ctrl-C or SIGTERM, OSError if the folder cannot be written.
+    """
+    check_unused(folder)
+    experiment, refs, state = _set_up(case)
+    first = measure(experiment.problem, experiment.solver, refs, state, None)
+    check(first)
+    made_by = store.manifest(case.particles.seed, case.solver.precision)
+    with _stopping() as stop:
+        store.begin(folder, case.to_toml(), made_by, refs)
+        store.append_record(folder, first)
+        if 0 in _snapshot_steps(case):
+            store.write_snapshot(folder, state, 0.0, refs.bins)
+        store.write_checkpoint(folder, state)
+        _continue(case, folder, experiment, refs, state, stop)
+
+
+def resume(folder: Path) -> None:
+    """Go on from the newest checkpoint that can be read. Raises as `start`, and NoCheckpoint."""
+    case = read_case(folder)
+    experiment, refs, like = _set_up(case)
+    state, damaged = store.read_checkpoint(folder, like)
+    for name in damaged:
+        log.warning("%s is damaged; going on from step %d", name, state.step)
+    with _stopping() as stop:
+        missing = store.truncate_series(folder, int(state.step))
+        if missing:
+            log.warning("series.jsonl has lost the records of %d steps", len(missing))
+        _continue(case, folder, experiment, refs, state, stop)
+
+
+def read_case(folder: Path) -> Case:
+    """The case of a run folder. Raises BadInput if it is none."""
+    path = folder / "case.toml"
+    try:
+        return parse_toml(path.read_text(encoding="utf-8"), str(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadInput(
+            f"{folder}: expected a run folder, got one without case.toml; name what --out named"
+        ) from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{folder / 'case.toml'}: not valid TOML: expected UTF-8 text") from None
+
+
+def check_unused(folder: Path) -> None:
+    """Raise BadInput if the folder is not new or empty."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if (folder / "case.toml").exists():
+        raise BadInput(
+            f"--out {folder}: holds another run; `kjko resume {folder}` goes on with it,"
+            " or name a new folder"
+        )
+    if folder.exists():
+        raise BadInput(f"--out {folder}: expected a new or empty folder; name another")
+
+
+def _set_up(case: Case) -> tuple[Experiment, References, State]:
+    """The case's objects and its state at t = 0."""
+    experiment = case.build()
+    with np.errstate(all="ignore"):  # `check` tells of what is not finite
+        refs = references(experiment.problem, experiment.particles)
+    return experiment, refs, experiment.solver.init(experiment.problem, experiment.particles)
+
+
+def _snapshot_steps(case: Case) -> set[int]:
+    solver = case.solver
+    return {round(t / solver.time_step) for t in case.output.snapshot_times if t <= solver.end_time}
+
+
+def _continue(
+    case: Case,
+    folder: Path,
+    experiment: Experiment,
+    refs: References,
+    state: State,
+    stop: list[int],
+) -> None:
+    problem, solver = experiment.problem, experiment.solver
+    steps = number_of_steps(case.solver.end_time, solver.time_step)
+    snapshot_steps = _snapshot_steps(case)
+    loop = evolve(problem, solver, refs, state, steps, case.particles.seed)
+    with _progress(steps, int(state.step)) as show:
+        try:
+            for state, record in loop:
+                store.append_record(folder, record)
+                step = record["step"]
+                if step in snapshot_steps or step == steps:
+                    store.write_snapshot(folder, state, record["time"], refs.bins)
+                if step % case.output.checkpoint_every == 0 or step == steps:
+                    store.write_checkpoint(folder, state)
+                show(record)
+                if stop and step < steps:
+                    raise Interrupted(
+                        f"stopped at step {step} of {steps}; `kjko resume {folder}` goes on"
+                    )
+        except (NumericalFailure, Interrupted):
+            store.write_checkpoint(folder, state)  # the last good state
+            raise
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C or SIGTERM; a second signal stops at once."""
+    received: list[int] = []
+
+    def note(number, frame):
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _progress(steps: int, done: int):
+    """One bar on a terminal; elsewhere a line every 30 s."""
+    if sys.stderr.isatty():
+        with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True) as bar:
+
+            def show_bar(record):
+                bar.set_postfix_str(_summary(record), refresh=False)
+                bar.update()
+
+            yield show_bar
+        return
+    begun = last = time.monotonic()
+
+    def show_line(record):
+        nonlocal last
+        now = time.monotonic()
+        if now - last < QUIET_INTERVAL and record["step"] < steps:
+            return
+        last = now
+        left = (now - begun) / (record["step"] - done) * (steps - record["step"])
+        text = f"step {record['step']}/{steps}, {_summary(record)}, {left:.0f} s left"
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    yield show_line
+
+
+def _summary(record) -> str:
+    return f"t = {record['time']:.4g}, free energy = {record['free_energy']:.5g}"

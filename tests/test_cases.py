@@ -1,0 +1,84 @@
+"""Every built-in case: three steps with few particles, and in full with recorded numbers (slow)."""
+
+import numpy as np
+import pytest
+
+from kjko import cases
+from kjko.case import load
+from kjko.run import start
+from kjko.store import read_series
+
+SMALL = ["particles.number=200", "solver.end_time=0.3", "solver.fit.steps=5"]
+
+
+@pytest.mark.parametrize("name", cases.names())
+def test_three_steps(name, tmp_path):
+    start(load(name, SMALL), tmp_path / "run")
+    records = read_series(tmp_path / "run")
+    assert [r["step"] for r in records] == [0, 1, 2, 3]
+    assert all(np.isfinite(r["free_energy"]) for r in records)
+    assert all(r["kl_stationary"] is not None for r in records)
+    assert all(r["det_min"] > 0 for r in records[1:])
+
+
+def in_full(name, tmp_path, *overrides):
+    start(load(name, list(overrides)), tmp_path / "run")
+    records = read_series(tmp_path / "run")
+    return {key: np.array([r[key] for r in records]) for key in records[0]}
+
+
+def harder(steps, learning_rate):
+    return [f"solver.fit.steps={4 * steps}", f"solver.fit.learning_rate={2 * learning_rate}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_gaussian_1d(seed, tmp_path):
+    run = in_full("gaussian-1d", tmp_path, f"particles.seed={seed}")
+    drift = np.array(run["drift_error"][1:], dtype=float)
+    assert np.sqrt(drift.mean()) <= 0.05
+    assert np.diff(run["free_energy"]).max() <= 1e-3
+    assert run["free_energy"][-1] == pytest.approx(-1.4915, abs=0.005)
+
+
+@pytest.mark.slow
+def test_gaussian_3d(tmp_path):
+    run = in_full("gaussian-3d", tmp_path)
+    assert run["drift_error"][-1] <= 0.03
+    assert run["free_energy"][-1] == pytest.approx(-4.4744, abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "free_energy", "bound"),
+    [("gaussian-1d", -1.4915, 0.005), ("gaussian-3d", -4.4744, 0.03)],
+)
+def test_more_training_does_not_make_it_worse(name, free_energy, bound, tmp_path):
+    fit = load(name).solver.fit
+    run = in_full(name, tmp_path, *harder(fit.steps, fit.learning_rate))
+    assert run["free_energy"][-1] == pytest.approx(free_energy, abs=bound)
+
+
+@pytest.mark.slow
+def test_multiwell_1d(tmp_path):
+    run = in_full("multiwell-1d", tmp_path)
+    assert run["kl_stationary"][10] == pytest.approx(0.1189, abs=0.08)
+    assert -0.005 <= run["kl_stationary"][100] <= 0.06
+    assert run["kl_stationary"].min() >= -0.005
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("potential", ["sine", "cosine"])
+def test_periodic_1d(potential, tmp_path):
+    mode = {"sine": 1, "cosine": 2}[potential]
+    settings = [f"problem.potential.kind={potential}", f"problem.potential.mode={mode}"]
+    run = in_full("periodic-1d", tmp_path, *settings)
+    assert run["kl_stationary"][30:].max() < 0.015
+    assert run["kl_stationary"].min() >= -0.01
+
+
+@pytest.mark.slow
+def test_multiwell_3d(tmp_path):
+    run = in_full("multiwell-3d", tmp_path)
+    assert np.diff(run["kl_stationary"]).max() <= 1e-2
+    assert run["kl_stationary"].min() >= -0.02

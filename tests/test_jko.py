@@ -1,0 +1,109 @@
+"""The objective against closed forms."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import anharmonic_potential, asymmetric_problem
+from test_transport import INTEGRATORS, strong_control
+
+import kjko
+from kjko.methods.jko import BARRIER, extended_log
+from kjko.transport import move, response
+
+
+@pytest.mark.parametrize("log_det", ["exact", "linear"])
+@pytest.mark.parametrize("d", [1, 3])
+@pytest.mark.parametrize("integrator", INTEGRATORS, ids=repr)
+def test_loss_is_the_printed_objective(integrator, d, log_det, double):
+    """(18) evaluated term by term from the moved particles, minus the same at u = 0."""
+    method = kjko.JKO(log_det)
+    law = asymmetric_problem(d).law
+    force = kjko.External(anharmonic_potential)
+    problem = kjko.Problem(force, law, collision_rate=0.6, temperature=1.4)
+    particles = kjko.sample(law, 40, 2)
+    h = 0.05
+    stage, state = integrator.prepare(particles, problem.force, None, h)
+
+    def printed(control):
+        u, matrix = response(control, stage)
+        end, _ = move(method, stage, u, matrix, h)
+        cost = 0.5 * h * np.mean(np.sum(u**2, axis=1))
+        kinetic = 0.5 * np.mean(np.sum(end.v**2, axis=1))
+        potential = np.mean(jax.vmap(anharmonic_potential)(end.x))
+        return float(cost + 0.6 * (kinetic + potential + 1.4 * np.mean(end.log_f)))
+
+    control = strong_control(d)
+    u, matrix = response(control, stage)
+    loss = method.loss(u, matrix, stage, problem, state, h)
+    expected = printed(control) - printed(kjko.Affine(d))  # an affine control starts at zero
+    assert float(loss) == pytest.approx(expected, abs=1e-12)
+
+
+def test_minimiser_is_the_implicit_euler_step(double):
+    """1D, Gaussian in v: the best affine control is known in closed form.
+
+    With v of mean m and variance s², u = a (v − m) + b moves to mean m + h b and deviation
+    (1 + h a) s. Setting the derivatives of J to zero gives b = −ε (m + h b) and
+    a s² + ε (1 + h a) s² = ε T₀/(1 + h a).
+    """
+    m, s, eps, temperature, h = 0.8, 1.7, 0.6, 1.4, 0.3
+    rng = np.random.default_rng(0)
+    v = rng.normal(size=500)
+    v = jnp.asarray(m + s * (v - v.mean()) / v.std())[:, None]
+    particles = kjko.Particles(jnp.zeros_like(v), v, jnp.zeros(500))
+    problem = kjko.Problem(
+        kjko.External(lambda x: 0.0 * x[0]), asymmetric_problem(1).law, eps, temperature
+    )
+    stage, state = kjko.Lie().prepare(particles, problem.force, None, h)
+    growth = np.roots([s**2 * (1 / h + eps), -(s**2) / h, -eps * temperature]).max()  # 1 + h a
+    a, b = (growth - 1) / h, -eps * m / (1 + eps * h)
+    control = eqx.tree_at(
+        lambda c: (c.weight, c.bias),
+        kjko.Affine(1),
+        (jnp.array([[0.0, a]]), jnp.array([b - a * m])),
+    )
+
+    def loss(control):
+        u, matrix = response(control, stage)
+        return kjko.JKO().loss(u, matrix, stage, problem, state, h)
+
+    gradient = jax.grad(loss)(control)
+    np.testing.assert_allclose(gradient.weight[0, 1], 0, atol=1e-12)
+    np.testing.assert_allclose(gradient.bias, 0, atol=1e-12)
+    other = eqx.tree_at(lambda c: c.weight, control, control.weight + 0.01)
+    assert loss(other) > loss(control)
+
+
+def test_extended_log_is_smooth(double):
+    value = jax.vmap(extended_log)
+    slope = jax.vmap(jax.grad(extended_log))
+    curvature = jax.vmap(jax.grad(jax.grad(extended_log)))
+    around = jnp.array([BARRIER - 1e-9, BARRIER + 1e-9])
+    for f, tolerance in ((value, 1e-6), (slope, 1e-5), (curvature, 1e-3)):
+        low, high = f(around)
+        assert float(low) == pytest.approx(float(high), rel=tolerance)
+    np.testing.assert_allclose(value(jnp.array([0.1, 1.0, 3.0])), np.log([0.1, 1.0, 3.0]))
+    assert np.isfinite(value(jnp.array([0.0, -5.0]))).all()
+    assert np.isfinite(slope(jnp.array([0.0, -5.0]))).all()
+
+
+def test_linear_log_determinant_has_no_minimum(double):
+    """Why the exact one is the default: along a steep control the linear objective falls for ever.
+
+    u = c sin(w v)/w has a divergence of order c at particles that sit where cos(w v) > 0 but a
+    size of order c/w; the exact log-determinant grows only like log c.
+    """
+    w = 400.0
+    v = jnp.asarray(2 * np.pi / w * np.arange(1, 9))[:, None]  # cos(w v) = 1
+    particles = kjko.Particles(jnp.zeros_like(v), v, jnp.zeros(8))
+    problem = kjko.Problem(kjko.External(lambda x: 0.0 * x[0]), asymmetric_problem(1).law)
+    stage, state = kjko.Lie().prepare(particles, problem.force, None, 0.1)
+
+    def loss(log_det, c):
+        u, matrix = response(lambda x, v: c * jnp.sin(w * v) / w, stage)
+        return float(kjko.JKO(log_det).loss(u, matrix, stage, problem, state, 0.1))
+
+    assert loss("linear", 1e6) < 10 * loss("linear", 1e5) * 0.99 < 0
+    assert loss("exact", 1e6) > 20 * loss("linear", 1e6) / 1e4
