@@ -21,9 +21,11 @@ lint: .venv/installed
 
 figures: .venv/installed
 	for case in $(CASES); do $(BIN)/kjko run $$case || exit; done
-	$(BIN)/kjko run periodic-1d --out runs/periodic-1d-cosine \
+	$(BIN)/kjko run periodic-1d \
 	    --set problem.potential.kind=cosine --set problem.potential.mode=2
-	$(BIN)/kjko converge gaussian-1d --set solver.control.kind=affine --set solver.fit.held_out=0.0
+	$(BIN)/kjko converge gaussian-1d
+	$(BIN)/kjko converge gaussian-1d \
+	    --set solver.integrator.kind=symplectic-euler --set solver.method.log_det=linear
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -98,10 +98,13 @@ def converge(
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Time-step study of a Gaussian case against the exact law, in double precision (Figure 1)."""
+    """Time-step study of a Gaussian case against the exact law (Figure 1).
+
+    In double precision, with the affine control fitted on all particles, unless --set says else.
+    """
     with _exit_codes():
-        loaded = _load(case, [*(overrides or []), "solver.precision=double"])
         from kjko.case import BadInput
+        from kjko.converge import SETTINGS
         from kjko.converge import converge as study
         from kjko.plots import draw_convergence
         from kjko.run import check_unused
@@ -116,13 +119,11 @@ def converge(
                 f"--time-steps {time_steps}: expected two or more different positive numbers,"
                 " as in 0.2,0.1"
             )
+        loaded = _load(case, [*SETTINGS, *(overrides or [])])
         folder = out or _free_folder(Path("runs") / f"converge-{Path(case).stem}")
         check_unused(folder)
         result = study(loaded, steps, progress=lambda line: typer.echo(line, err=True))
-        lines = ["time_step," + ",".join(result.errors)]
-        for i, step in enumerate(steps):
-            lines.append(f"{step:g}," + ",".join(f"{e[i]:.6e}" for e in result.errors.values()))
-        write_atomically(folder / "convergence.csv", ("\n".join(lines) + "\n").encode())
+        write_atomically(folder / "convergence.csv", result.csv().encode())
         draw_convergence(steps, result.errors, result.orders, folder / "convergence.png")
         for name, order in result.orders.items():
             typer.echo(f"order of {name}: {order:.2f}")
@@ -186,7 +187,8 @@ def _exit_codes() -> Iterator[None]:
         typer.echo(f"kjko: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(next(c for kind, c in codes.items() if isinstance(error, kind))) from None
     except KeyboardInterrupt:
-        typer.echo("kjko: stopped at once; the last checkpoint stands", err=True)
+        line = "kjko: stopped at once; `kjko resume` goes on from a run's last checkpoint"
+        typer.echo(line, err=True)
         raise typer.Exit(STOPPED) from None
 
 

@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from kjko import store
-from kjko.case import BadInput, Case, Experiment, parse_toml
+from kjko.case import BadInput, Case, parse_toml
 from kjko.diagnostics import NumericalFailure, References, check, measure, references
 from kjko.evolution import evolve, number_of_steps
-from kjko.solver import State
+from kjko.problem import Problem
+from kjko.solver import Solver, State
 
 QUIET_INTERVAL = 30.0  # seconds between lines where the output is no terminal
 log = logging.getLogger(__name__)
@@ -32,31 +34,32 @@ def start(case: Case, folder: Path) -> None:
     after Ctrl-C or SIGTERM, OSError if the folder cannot be written.
     """
     check_unused(folder)
-    experiment, refs, state = _set_up(case)
-    first = measure(experiment.problem, experiment.solver, refs, state, None)
-    check(first)
-    made_by = store.manifest(case.particles.seed, case.solver.precision)
     with _stopping() as stop:
+        setup = _set_up(case)
+        state, refs = setup.start, setup.refs
+        first = measure(setup.problem, setup.solver, refs, state, None)
+        check(first)
+        made_by = store.manifest(case.particles.seed, case.solver.precision)
         store.begin(folder, case.to_toml(), made_by, refs)
         store.append_record(folder, first)
         if 0 in _snapshot_steps(case):
             store.write_snapshot(folder, state, 0.0, refs.bins)
         store.write_checkpoint(folder, state)
-        _continue(case, folder, experiment, refs, state, stop)
+        _continue(case, folder, setup, state, stop)
 
 
 def resume(folder: Path) -> None:
     """Go on from the newest checkpoint that can be read. Raises as `start`, and NoCheckpoint."""
     case = read_case(folder)
-    experiment, refs, like = _set_up(case)
-    state, damaged = store.read_checkpoint(folder, like)
-    for name in damaged:
-        log.warning("%s is damaged; going on from step %d", name, state.step)
     with _stopping() as stop:
+        setup = _set_up(case)
+        state, damaged = store.read_checkpoint(folder, like=setup.start)
+        for name in damaged:
+            log.warning("%s is damaged; going on from step %d", name, state.step)
         missing = store.truncate_series(folder, int(state.step))
         if missing:
             log.warning("series.jsonl has lost the records of %d steps", len(missing))
-        _continue(case, folder, experiment, refs, state, stop)
+        _continue(case, folder, setup, state, stop)
 
 
 def read_case(folder: Path) -> Case:
@@ -85,12 +88,18 @@ def check_unused(folder: Path) -> None:
         raise BadInput(f"--out {folder}: expected a new or empty folder; name another")
 
 
-def _set_up(case: Case) -> tuple[Experiment, References, State]:
-    """The case's objects and its state at t = 0."""
-    experiment = case.build()
+class _Setup(NamedTuple):
+    problem: Problem
+    solver: Solver
+    refs: References
+    start: State  # at t = 0
+
+
+def _set_up(case: Case) -> _Setup:
+    problem, solver, particles = case.build()
     with np.errstate(all="ignore"):  # `check` tells of what is not finite
-        refs = references(experiment.problem, experiment.particles)
-    return experiment, refs, experiment.solver.init(experiment.problem, experiment.particles)
+        refs = references(problem, particles)
+    return _Setup(problem, solver, refs, solver.init(problem, particles))
 
 
 def _snapshot_steps(case: Case) -> set[int]:
@@ -98,32 +107,27 @@ def _snapshot_steps(case: Case) -> set[int]:
     return {round(t / solver.time_step) for t in case.output.snapshot_times if t <= solver.end_time}
 
 
-def _continue(
-    case: Case,
-    folder: Path,
-    experiment: Experiment,
-    refs: References,
-    state: State,
-    stop: list[int],
-) -> None:
-    problem, solver = experiment.problem, experiment.solver
-    steps = number_of_steps(case.solver.end_time, solver.time_step)
+def _continue(case: Case, folder: Path, setup: _Setup, state: State, stop: list[int]) -> None:
+    """The loop from a state that is on disk."""
+    problem, solver, refs, _ = setup
+    step, steps = int(state.step), number_of_steps(case.solver.end_time, solver.time_step)
     snapshot_steps = _snapshot_steps(case)
     loop = evolve(problem, solver, refs, state, steps, case.particles.seed)
-    with _progress(steps, int(state.step)) as show:
+    with _progress(steps, step) as show:
         try:
-            for state, record in loop:
-                store.append_record(folder, record)
+            while step < steps:
+                if stop:
+                    raise Interrupted(
+                        f"stopped at step {step} of {steps}; `kjko resume {folder}` goes on"
+                    )
+                state, record = next(loop)
                 step = record["step"]
+                store.append_record(folder, record)
                 if step in snapshot_steps or step == steps:
                     store.write_snapshot(folder, state, record["time"], refs.bins)
                 if step % case.output.checkpoint_every == 0 or step == steps:
                     store.write_checkpoint(folder, state)
                 show(record)
-                if stop and step < steps:
-                    raise Interrupted(
-                        f"stopped at step {step} of {steps}; `kjko resume {folder}` goes on"
-                    )
         except (NumericalFailure, Interrupted):
             store.write_checkpoint(folder, state)  # the last good state
             raise

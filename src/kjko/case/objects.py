@@ -49,6 +49,7 @@ class Experiment(NamedTuple):
 def build(case: CaseTable) -> Experiment:
     """Raises BadInput for what only shows when the objects are made."""
     solver = case.solver
+    _check_range(case.model_dump(), solver.precision)
     with _at("solver"):
         number_of_steps(solver.end_time, solver.time_step)
     if round(solver.fit.held_out * case.particles.number) >= case.particles.number:
@@ -64,8 +65,8 @@ def build(case: CaseTable) -> Experiment:
             )
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(particles)):
         raise BadInput(
-            f"problem.law: expected numbers within {solver.precision} precision, got a density or"
-            ' particles that are not finite; use moderate numbers or solver.precision = "double"'
+            f"problem.law: expected a law within {solver.precision} precision, got particles or a"
+            " density that are not finite; use moderate numbers"
         )
     return Experiment(
         problem,
@@ -149,11 +150,12 @@ def _position(
 def _mixture(where: str, table: MixtureTable, d: int, position: Any) -> Product:
     k = len(table.means)
     if k == 0:
-        raise BadInput(f"{where}.means: expected at least one list of {d} numbers, got none")
+        raise BadInput(f"{where}.means: expected at least one list of length {d}, got none")
     means = [_vector(f"{where}.means.{i}", mean, d) for i, mean in enumerate(table.means)]
-    widths = _vector(f"{where}.widths", table.widths, k)
+    source = f"{where}.means"
+    widths = _vector(f"{where}.widths", table.widths, k, source)
     given = [1 / k] * k if table.weights is None else table.weights
-    weights = _vector(f"{where}.weights", given, k)
+    weights = _vector(f"{where}.weights", given, k, source)
     if abs(weights.sum() - 1) > 1e-6:
         raise BadInput(f"{where}.weights: expected numbers of sum 1, got the sum {weights.sum():g}")
     with _at(where):
@@ -190,6 +192,21 @@ def _at(path: str) -> Iterator[None]:
         raise BadInput(f"{path}.{error}") from None
 
 
+def _check_range(value: Any, precision: str, *path: str) -> None:
+    """Numbers that would become zero or infinite are refused."""
+    if isinstance(value, dict | list | tuple):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            _check_range(item, precision, *path, str(key))
+    elif isinstance(value, float) and value != 0:
+        info = np.finfo(np.float32 if precision == "single" else np.float64)
+        if not info.tiny <= abs(value) <= info.max:
+            raise BadInput(
+                f"{'.'.join(path)}: expected zero or a number from {info.tiny:.0e} to"
+                f" {info.max:.0e} in {precision} precision, got {value:g}"
+            )
+
+
 def _unbounded(path: str, kind: str, others: str) -> BadInput:
     return BadInput(
         f"{path}.kind: {kind} is periodic and the domain is unbounded; set problem.domain.length,"
@@ -204,21 +221,21 @@ def _not_periodic(path: str, kind: str, others: str) -> BadInput:
     )
 
 
-def _vector(path: str, values: list, size: int) -> np.ndarray:
+def _vector(path: str, values: list, size: int, source: str = "problem.dimension") -> np.ndarray:
     if len(values) != size:
         raise BadInput(
-            f"{path}: expected a list of {size} numbers, got {len(values)};"
-            " sizes follow problem.dimension"
+            f"{path}: expected a list of length {size}, got length {len(values)}; it follows from"
+            f" {source}"
         )
     return np.array(values, dtype=float)
 
 
 def _positive_definite(path: str, rows: Matrix, size: int) -> np.ndarray:
-    sizes = sorted({len(row) for row in rows})
-    if len(rows) != size or sizes != [size]:
+    lengths = [len(row) for row in rows]
+    if lengths != [size] * size:
         raise BadInput(
-            f"{path}: expected a {size} x {size} matrix, got {len(rows)} rows of"
-            f" {' or '.join(map(str, sizes)) or 'no'} numbers; sizes follow problem.dimension"
+            f"{path}: expected a {size} x {size} matrix, got rows of length {lengths}; it follows"
+            " from problem.dimension"
         )
     matrix = np.array(rows, dtype=float)
     if not np.allclose(matrix, matrix.T):

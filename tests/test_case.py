@@ -1,0 +1,265 @@
+"""Case files: what is accepted, what --set does, and that the rest gives BadInput only."""
+
+import copy
+import datetime
+import tomllib
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import tomli_w
+from hypothesis import given, settings
+
+import kjko
+from kjko import cases
+from kjko.case import BadInput, Case, load, parse_toml
+
+BUILT_IN = cases.names()
+NONE_LIKE = ("gaussian-1d", "multiwell-1d", "periodic-1d")  # one of every kind of law and domain
+
+
+def small(name: str, *overrides: str) -> Case:
+    return load(name, ["particles.number=20", *overrides])
+
+
+def refusal(call) -> str:
+    """The message of the BadInput that a call raises."""
+    with pytest.raises(BadInput) as caught:
+        call()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_case_survives_its_own_toml(name):
+    case = load(name)
+    assert parse_toml(case.to_toml(), name) == case
+    assert case.title
+    assert "warm_start" in tomllib.loads(case.to_toml())["solver"]["fit"]  # defaults are filled in
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_builds(name):
+    problem, solver, particles = small(name).build()
+    d = load(name).problem.dimension
+    assert particles.x.shape == particles.v.shape == (20, d)
+    assert np.isfinite(particles.log_f).all()
+    assert solver.time_step == 0.1
+    assert (problem.box is None) == (name != "periodic-1d")
+
+
+def test_printed_settings_of_the_paper():
+    _, solver, _ = small("gaussian-1d-paper").build()
+    assert solver.integrator == kjko.SymplecticEuler()
+    assert solver.method == kjko.JKO("linear")
+    assert (solver.fit.steps, solver.fit.learning_rate, solver.fit.held_out) == (50, 0.001, 0.0)
+
+
+def test_defaults_are_those_of_the_library():
+    solver = small("gaussian-1d").build().solver
+    library = kjko.Solver(solver.control, 0.1)
+    assert (solver.fit, solver.method) == (library.fit, library.method)
+    assert solver.integrator == library.integrator
+
+
+@pytest.mark.parametrize(
+    ("overrides", "integrator"),
+    [
+        (["kind=strang-midpoint"], kjko.StrangMidpoint()),
+        (["kind=symplectic-euler"], kjko.SymplecticEuler()),
+        (["kind=lie"], kjko.Lie(kjko.StormerVerlet())),
+        (["map=symplectic-euler", "kind=lie"], kjko.Lie(kjko.DriftKick())),
+        (["kind=unsplit", "map=symplectic-euler"], kjko.Unsplit(kjko.DriftKick())),
+    ],
+)
+def test_integrators_by_name(overrides, integrator):
+    case = small("gaussian-1d", *(f"solver.integrator.{o}" for o in overrides))
+    assert case.build().solver.integrator == integrator
+
+
+def test_whole_numbers_stand_for_floats():
+    case = small(
+        "gaussian-1d",
+        "solver.time_step=1",
+        "problem.law.mean=[0, 1]",
+        "problem.law.covariance=[[2, 1], [1, 3]]",
+        "problem.potential.stiffness=2",
+        "output.snapshot_times=[0, 1]",
+    )
+    assert case.solver.time_step == 1.0 and isinstance(case.solver.time_step, float)
+    assert case == small("gaussian-1d", "solver.time_step=1.0", "output.snapshot_times=[0.0, 1.0]")
+    case.build()
+
+
+def test_set_takes_toml_values_and_bare_words():
+    case = small(
+        "gaussian-1d",
+        "title=two words",
+        "particles.sampling=low-discrepancy",
+        'solver.precision="double"',
+        "solver.fit.warm_start=false",
+        "solver.control.widths=[8, 4]",
+        "problem.potential = {kind = 'quadratic', stiffness = [[3.0]]}",
+        "solver.time_step=5e-2",
+    )
+    assert case.title == "two words"
+    assert case.particles.sampling == "low-discrepancy"
+    assert case.solver.precision == "double"
+    assert case.solver.fit.warm_start is False
+    assert case.solver.control.widths == [8, 4]
+    assert case.problem.potential.stiffness == [[3.0]]
+    assert case.solver.time_step == 0.05
+
+
+def test_a_new_kind_starts_its_table_anew():
+    case = small("periodic-1d", "problem.potential.kind=cosine")
+    assert case.problem.potential.amplitude == 0.2  # the default, not what the sine had
+    with_mode = small("periodic-1d", "problem.potential.kind=cosine", "problem.potential.mode=2")
+    assert with_mode.problem.potential.mode == 2
+    affine = small("gaussian-1d", "solver.control.kind=affine")  # the widths are gone
+    assert affine.solver.control.kind == "affine"
+
+
+def test_the_same_kind_keeps_its_table():
+    case = small("periodic-1d", "problem.potential.amplitude=0.7", "problem.potential.kind=sine")
+    assert case.problem.potential.amplitude == 0.7
+    case = small("gaussian-1d", "solver.fit.steps=7", "solver.fit.kind=adam")  # kind by default
+    assert case.solver.fit.steps == 7
+
+
+def test_the_order_of_overrides_does_not_matter():
+    overrides = [
+        "problem.potential.kind=cosine",
+        "problem.potential.mode=2",
+        "problem.law={kind='product', velocity={means=[[0.0]], widths=[1.0]}}",
+        "problem.law.position.kind=cosine",
+        "problem.law.position.amplitude=[0.1]",
+        "problem.law.position.mode=[1]",
+    ]
+    assert small("periodic-1d", *overrides) == small("periodic-1d", *reversed(overrides))
+    assert small("gaussian-1d", "solver.fit.steps=1", "solver.fit.steps=2").solver.fit.steps == 2
+
+
+def test_a_set_that_injects_lines_is_refused():
+    message = refusal(lambda: load("gaussian-1d", ["title='a'\nparticles.number = 3"]))
+    assert message.startswith("--set ") and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("solver.tme_step", "did you mean solver.time_step?"),
+        ("solver.learning_rate", "did you mean solver.fit.learning_rate?"),
+        ("temperature", "did you mean problem.temperature?"),
+        ("problem.potential.center_", "did you mean problem.potential.center?"),
+        ("problem.potential.amplitude", "another kind has it, see problem.potential.kind"),
+        ("zzzz", "remove it"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest(key, nearest):
+    message = refusal(lambda: small("gaussian-1d", f"{key}=1"))
+    assert message == f"{key}: unknown key here; {nearest}"
+
+
+def test_a_misspelt_key_is_told_before_what_it_leaves_missing():
+    text = cases.text("gaussian-1d").replace("time_step", "time_stp")
+    assert "did you mean solver.time_step?" in refusal(lambda: parse_toml(text, "x"))
+
+
+def test_a_missing_key_is_named():
+    text = cases.text("gaussian-1d").replace("time_step = 0.1", "")
+    assert refusal(lambda: parse_toml(text, "x")).startswith("solver.time_step: ")
+    text = cases.text("gaussian-1d").replace('kind = "quadratic", ', "")
+    assert refusal(lambda: parse_toml(text, "x")).startswith("problem.potential.kind: ")
+
+
+def test_nearest_names_of_cases():
+    assert "gaussian-1d" in refusal(lambda: load("gausian-1d"))
+    assert "gaussian-3d" in refusal(lambda: load("somewhere/gaussian-3d.toml"))
+    assert "kjko cases" in refusal(lambda: load("qqq"))
+
+
+def test_files_that_are_no_toml(tmp_path):
+    path = tmp_path / "bad.toml"
+    for content in (b"title = ", b"\xff\xfe\x00", b"a = " + b"[" * 20_000, b"a = " + b"9" * 5_000):
+        path.write_bytes(content)
+        message = refusal(lambda: load(str(path)))
+        assert message.startswith(f"{path}: not valid TOML: ")
+        assert "\n" not in message
+
+
+def leaves(table: dict, path=()):
+    """The paths of all values of a nested dictionary, tables too, and into its lists."""
+    items = table.items() if isinstance(table, dict) else enumerate(table)
+    for key, value in items:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from leaves(value, (*path, key))
+
+
+def parent_of(table, path):
+    for key in path[:-1]:
+        table = table[key]
+    return table
+
+
+SCALARS = st.one_of(
+    st.sampled_from([-1, 0, 1, 2, 7, 2**31, 2**32, 2**63, 10**30, True, False]),
+    st.sampled_from([np.nan, np.inf, -np.inf, -1.0, -0.0, 0.5, 1e-320, 1e-40, 1e38, 1e308]),
+    st.sampled_from(["", "gaussian", "cosine", "sine", "quadratic", "lie", "mlp", "double"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    st.just(datetime.date(2020, 1, 1)),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["kind", "mean", "a"]), inner, max_size=2),
+    ),
+    max_leaves=5,
+)
+NAMES = st.one_of(
+    st.sampled_from(["kind", "mean", "gaussian", "quadratic", "mode", "a.b", "", "x\ny", "widths"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+)
+
+
+@st.composite
+def damaged_cases(draw):
+    """A built-in in full, with one to three of its keys dropped, renamed or given other values."""
+    data = tomllib.loads(small(draw(st.sampled_from(NONE_LIKE))).to_toml())
+    data = copy.deepcopy(data)
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(sorted(leaves(data), key=repr)))
+        parent = parent_of(data, path)
+        how = draw(st.sampled_from(["drop", "rename", "retype", "retype"]))
+        if how == "retype":
+            parent[path[-1]] = draw(VALUES)
+        else:
+            value = parent.pop(path[-1])
+            if how == "rename" and isinstance(parent, dict):
+                parent[draw(NAMES)] = value
+        if not data:
+            break
+    return data
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(damaged_cases())
+def test_a_damaged_case_is_valid_or_refused_in_one_line(data):
+    try:
+        case = parse_toml(tomli_w.dumps(data), "damaged")
+        case.build()
+    except BadInput as error:
+        assert str(error)
+        assert str(error).isprintable()
+    else:
+        assert parse_toml(case.to_toml(), "again") == case
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.text(max_size=12), st.text(max_size=12), st.sampled_from(["=", "", ".kind=", "=="]))
+def test_any_override_is_valid_or_refused_in_one_line(key, value, between):
+    try:
+        load("gaussian-1d", [f"{key}{between}{value}"])
+    except BadInput as error:
+        assert str(error).isprintable()

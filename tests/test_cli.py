@@ -1,0 +1,432 @@
+"""The command: exit codes, one line for what went wrong, signals, progress."""
+
+import errno
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+import test_store
+from typer.testing import CliRunner
+
+from kjko import cases, cli, run, store
+from kjko.case import load
+
+SMALL = [word for override in test_store.SMALL for word in ("--set", override)]
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch, tmp_path):
+    """An empty working directory, no figures (tested elsewhere), the precision restored."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_draw", lambda folder: None)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def kjko(*arguments: object):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def line(result, exit_code: int) -> str:
+    """The one line that a failure gives."""
+    assert result.exit_code == exit_code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("kjko: ") and result.stderr.endswith("\n")
+    assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
+    return result.stderr.removeprefix("kjko: ").rstrip("\n")
+
+
+BAD = {  # override: how the line begins
+    "gaussian-1d": {
+        "solver.tme_step=1": "solver.tme_step: unknown key here; did you mean solver.time_step?",
+        "problem.force=1": "problem.force: unknown key here; remove it",
+        "particles.number=1": "particles.number: expected a number greater than or equal to 2",
+        "particles.number=1e4": "particles.number: expected a whole number, got 10000.0",
+        "particles.number=true": "particles.number: expected a whole number, got True",
+        "particles.seed=-1": "particles.seed: expected a number greater than or equal to 0, got -1",
+        "solver.time_step=0": "solver.time_step: expected a number greater than 0, got 0",
+        "solver.time_step=-0.1": "solver.time_step: expected a number greater than 0, got -0.1",
+        "solver.time_step=nan": "solver.time_step: expected a finite number, got nan",
+        "solver.time_step=fast": "solver.time_step: expected a number, got 'fast'",
+        "solver.time_step={a=1}": "solver.time_step: expected a number, got {'a': 1}",
+        "solver.end_time=inf": "solver.end_time: expected a finite number, got inf",
+        "solver.end_time=1e300": "solver.end_time: expected 1 to 2^31 steps of time_step = 0.1",
+        "solver=3": "solver: expected a table, got 3",
+        "solver.fit.warm_start=1": "solver.fit.warm_start: expected a boolean, got 1",
+        "solver.fit.held_out=1.0": "solver.fit.held_out: expected a number less than 1, got 1.0",
+        "problem.collision_rate=-1": "problem.collision_rate: expected a number greater than 0",
+        "problem.temperature=0.0": "problem.temperature: expected a number greater than 0, got 0.0",
+        "problem.dimension=2": "problem.law.mean: expected a list of length 4, got length 2",
+        "problem.law.mean=zero": "problem.law.mean: expected a list, got 'zero'",
+        "problem.law.mean=[0.0, inf]": "problem.law.mean.1: expected a finite number, got inf",
+        "problem.law.covariance=[[1.0]]": "problem.law.covariance: expected a 2 x 2 matrix, got",
+        "problem.law.covariance=[[1, 2], [2, 1]]": (
+            "problem.law.covariance: expected a positive definite matrix, got one with the"
+            " eigenvalue -1"
+        ),
+        "problem.law.covariance=[[1, 0], [0.5, 1]]": (
+            "problem.law.covariance: expected a symmetric matrix, got 0 in row 1, column 2 and 0.5"
+        ),
+        "problem.law.covariance=[[1, nan], [nan, 1]]": (
+            "problem.law.covariance.0.1: expected a finite number, got nan"
+        ),
+        "problem.law.covariance=[[1e300, 0], [0, 1]]": (
+            "problem.law: expected numbers within single precision"
+        ),
+        "problem.potential.stiffness=-2": (
+            "problem.potential.stiffness: expected a number greater than 0, got -2"
+        ),
+        "problem.potential.stiffness=[['a']]": (
+            "problem.potential.stiffness.0.0: expected a number, got 'a'"
+        ),
+        "problem.potential.stiffness=[[-1.0]]": (
+            "problem.potential.stiffness: expected a positive definite matrix"
+        ),
+        "problem.potential.center=[0.0, 1.0]": "problem.potential.center: expected a list of",
+        "problem.potential.kind=cubic": "problem.potential.kind: expected one of 'quadratic', ",
+        "problem.potential.kind=[1]": "problem.potential.kind: expected one of 'quadratic', ",
+        "problem.potential=7": "problem.potential: expected a table, got 7",
+        "problem.potential={}": "problem.potential.kind: expected this key, got none",
+        "problem.potential.kind=sine": (
+            "problem.potential.kind: sine is periodic and the domain is unbounded;"
+            " set problem.domain.length"
+        ),
+        "problem.domain.length=[1.0]": (
+            "problem.law.kind: gaussian is not periodic and the domain is; use product with a"
+        ),
+        "problem.domain.length=[1.0, 2.0]": "problem.domain.length: expected a list of length 1",
+        "solver.integrator.kind=leapfrog": "solver.integrator.kind: expected one of 'strang-",
+        "output.snapshot_times=[-1.0]": (
+            "output.snapshot_times.0: expected a number greater than or"
+        ),
+        "solver.time_step": "--set 'solver.time_step': expected KEY.PATH=VALUE, as in solver.time_",
+        "=1": "--set '=1': expected KEY.PATH=VALUE",
+        "solver..time_step=1": "--set 'solver..time_step=1': expected KEY.PATH=VALUE",
+        "title=a\nb": "--set 'title=a\\nb': expected KEY.PATH=VALUE",
+        "title=\udcff": "--set 'title=\\udcff': expected KEY.PATH=VALUE",
+        "problem.law.mean.0=1": (
+            "--set problem.law.mean.0: expected a table at problem.law.mean, got [0.0, 1.0];"
+            " a list is set as a whole"
+        ),
+    },
+    "periodic-1d": {
+        "problem.potential.kind=quadratic": (
+            "problem.potential.kind: quadratic is not periodic and the domain is; use sine or"
+        ),
+        "problem.law.position={kind='gaussian', mean=[0.0], covariance=[[1.0]]}": (
+            "problem.law.position.kind: gaussian is not periodic and the domain is; use cosine"
+        ),
+        "problem.law.position.amplitude=[1.5]": (
+            "problem.law.position.amplitude.0: expected a number less than or equal to 1, got 1.5"
+        ),
+        "problem.law.position.mode=[-1]": (
+            "problem.law.position.mode.0: expected a number greater than or equal to 0, got -1"
+        ),
+        "problem.law.position.mode=[1, 2]": (
+            "problem.law.position.mode: expected a list of length 1"
+        ),
+    },
+    "multiwell-1d": {
+        "problem.law.velocity.means=[]": (
+            "problem.law.velocity.means: expected at least one list of"
+        ),
+        "problem.law.velocity.means=[[1, 2]]": (
+            "problem.law.velocity.means.0: expected a list of"
+        ),
+        "problem.law.velocity.widths=[1.0]": (
+            "problem.law.velocity.widths: expected a list of length 2, got length 1; it follows"
+            " from problem.law.velocity.means"
+        ),
+        "problem.law.velocity.weights=[0.5, 0.6]": (
+            "problem.law.velocity.weights: expected numbers of sum 1, got the sum 1.1"
+        ),
+        "problem.law.velocity.weights=[]": (
+            "problem.law.velocity.weights: expected a list of length 2"
+        ),
+        "problem.law.position={kind='cosine', amplitude=[0.5], mode=[1]}": (
+            "problem.law.position.kind: cosine is periodic and the domain is unbounded;"
+            " set problem.domain.length"
+        ),
+    },
+    "gausian-1d": {"title=x": "gausian-1d: no built-in case and no .toml file of that name;"},
+    "absent.toml": {"title=x": "absent.toml: no built-in case and no .toml file of that name;"},
+}
+BAD_ROWS = [(case, *row) for case, rows in BAD.items() for row in rows.items()]
+
+
+@pytest.mark.parametrize(("case", "override", "begins"), BAD_ROWS, ids=[r[1] for r in BAD_ROWS])
+def test_bad_input_gives_one_line_and_touches_nothing(case, override, begins, tmp_path):
+    small = ["--set", "particles.number=50"] if "particles.number" not in override else []
+    message = line(kjko("run", case, "--out", "out", *small, "--set", override), 2)
+    assert message.startswith(begins)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_particles_to_hold_some_out(tmp_path):
+    options = ["--set", "particles.number=2", "--set", "solver.fit.held_out=0.9"]
+    assert line(kjko("run", "gaussian-1d", *options), 2).startswith("solver.fit.held_out: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_toml(tmp_path):
+    (tmp_path / "bad.toml").write_text("[solver\n")
+    assert line(kjko("validate", "bad.toml"), 2).startswith("bad.toml: not valid TOML: ")
+    (tmp_path / "odd.toml").write_text('"a\\nb" = 1\n' + cases.text("gaussian-1d"))
+    assert line(kjko("validate", "odd.toml"), 2).startswith("'a\\nb': unknown key")
+
+
+@pytest.mark.parametrize("command", ["show", "validate", "run", "converge"])
+def test_a_case_that_does_not_exist(command, tmp_path):
+    assert "nearest: gaussian-" in line(kjko(command, "gausian"), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("steps", ["0.1", "0.1,0.1", "0.1,-1", "0.1,nan", "inf,1", "a,b", ""])
+def test_time_steps_of_a_study(steps, tmp_path):
+    message = line(kjko("converge", "gaussian-1d", "--time-steps", steps), 2)
+    assert message.startswith(f"--time-steps {steps}: expected two or more")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["run", "converge"])
+def test_a_folder_in_use(command, tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "case.toml").write_text("mine")
+    message = line(kjko(command, "gaussian-1d", "--out", "used", *SMALL), 2)
+    assert message.startswith("--out used: holds another run; `kjko resume used`")
+    (tmp_path / "used" / "case.toml").rename(tmp_path / "used" / "thesis.tex")
+    for name in ("used", "used/thesis.tex"):
+        message = line(kjko(command, "gaussian-1d", "--out", name, *SMALL), 2)
+        assert message == f"--out {name}: expected a new or empty folder; name another"
+    assert (tmp_path / "used" / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["plot", "resume"])
+def test_no_run_folder(command, tmp_path, monkeypatch):
+    monkeypatch.undo()  # plot draws
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for name in ("absent", "empty", __file__):
+        message = line(kjko(command, name), 2)
+        assert message.startswith(f"{name}: ") and "run folder" in message
+    assert [p.name for p in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_a_run_and_its_default_folder(tmp_path):
+    for name in ("gaussian-1d", "gaussian-1d-2"):
+        result = kjko("run", "gaussian-1d", *SMALL)
+        assert result.exit_code == 0
+        assert (tmp_path / "runs" / name / "case.toml").is_file()
+    assert kjko("resume", "runs/gaussian-1d").exit_code == 0
+
+
+def test_precision_is_the_cases(tmp_path):
+    double = ["--set", "solver.precision=double", "--set", "solver.end_time=0.1"]
+    assert kjko("run", "gaussian-1d", "--out", "run", *SMALL, *double).exit_code == 0
+    state = test_store.arrays(tmp_path / "run" / "checkpoints" / "step_000001.npz")
+    assert {leaf.dtype.name for leaf in state} == {"float64", "int32"}
+    jax.config.update("jax_enable_x64", False)
+    assert kjko("resume", "run").exit_code == 0
+
+
+def test_cases_gives_a_line_each():
+    lines = kjko("cases").stdout.splitlines()
+    assert [text.split()[0] for text in lines] == cases.names()
+    assert all(cases.title(text.split()[0]) in text for text in lines)
+
+
+def test_show_then_validate(tmp_path):
+    shown = kjko("show", "periodic-1d")
+    (tmp_path / "mine.toml").write_text(shown.stdout)
+    assert kjko("validate", "mine.toml").stdout == "mine.toml: valid\n"
+    assert kjko("show", "mine.toml").stdout == shown.stdout
+    assert load("mine.toml") == load("periodic-1d")
+
+
+def test_a_numerical_failure(tmp_path):
+    options = [word for o in test_store.TRAINED_HARD for word in ("--set", o)]
+    message = line(kjko("run", "gaussian-1d-paper", "--out", "run", *options), 3)
+    assert " at step " in message
+    assert line(kjko("resume", "run"), 3) == message
+
+
+def test_no_checkpoint(tmp_path):
+    assert kjko("run", "gaussian-1d", "--out", "run", *SMALL).exit_code == 0
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    message = line(kjko("resume", "run"), 5)
+    assert message.startswith("run: no checkpoint that can be read (damaged: step_000006.npz, ")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    assert "file/run" in line(kjko("run", "gaussian-1d", "--out", "file/run", *SMALL), 4)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert "locked/run" in line(kjko("run", "gaussian-1d", "--out", "locked/run", *SMALL), 4)
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    message = line(kjko("run", "gaussian-1d", "--out", "run", *SMALL), 4)
+    assert "No space left on device: 'run/case.toml'" in message
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step(number, tmp_path, monkeypatch):
+    append = store.append_record
+
+    def append_and_signal(folder, record):
+        append(folder, record)
+        if record["step"] == 3:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(store, "append_record", append_and_signal)
+    before = signal.getsignal(number)
+    result = kjko("run", "gaussian-1d", "--out", "run", *SMALL)
+    assert line(result, 75) == "stopped at step 3 of 6; `kjko resume run` goes on"
+    assert signal.getsignal(number) == before
+    assert test_store.names(tmp_path / "run" / "checkpoints")[-1] == "step_000003.npz"
+
+
+def test_a_signal_before_the_first_step(tmp_path, monkeypatch):
+    references = run.references
+
+    def signal_and_references(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return references(*arguments)
+
+    monkeypatch.setattr(run, "references", signal_and_references)
+    result = kjko("run", "gaussian-1d", "--out", "run", *SMALL)
+    assert line(result, 75) == "stopped at step 0 of 6; `kjko resume run` goes on"
+    result = kjko("resume", "run")
+    assert line(result, 75) == "stopped at step 0 of 6; `kjko resume run` goes on"
+    monkeypatch.setattr(run, "references", references)
+    assert kjko("resume", "run").exit_code == 0
+    assert len(test_store.series(tmp_path / "run")) == 7
+
+
+def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
+    write = store.write_checkpoint
+
+    def write_and_signal(folder, state):
+        if int(state.step) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        write(folder, state)
+
+    monkeypatch.setattr(store, "write_checkpoint", write_and_signal)
+    message = line(kjko("run", "gaussian-1d", "--out", "run", *SMALL), 75)
+    assert message == "stopped at once; `kjko resume` goes on from a run's last checkpoint"
+    assert test_store.names(tmp_path / "run" / "checkpoints")[-1] == "step_000002.npz"
+
+
+# In new processes.
+
+PRELUDE = """
+import os, signal, sys
+from kjko import cli, store
+cli._draw = lambda folder: None
+append = store.append_record
+def hooked(folder, record):
+    append(folder, record)
+    {hook}
+store.append_record = hooked
+cli.main()
+"""
+
+
+def process(*arguments: object, hook: str = "pass") -> subprocess.Popen:
+    """`kjko` in a process of its own that does `hook` at the end of every step."""
+    command = [sys.executable, "-c", PRELUDE.format(hook=hook), *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_run_in_three_processes_is_the_run_in_one(tmp_path):
+    """Killed, damaged, resumed, stopped, resumed: the same bits as here without a stop."""
+    kill = "if record['step'] == 3: os.kill(os.getpid(), signal.SIGKILL)"
+    with process("run", "gaussian-1d", "--out", "run", *SMALL, hook=kill) as first:
+        assert first.wait(60) == -signal.SIGKILL
+    newest = tmp_path / "run" / "checkpoints" / "step_000002.npz"
+    newest.write_bytes(newest.read_bytes()[:100])
+
+    wait = "if record['step'] == 3: print('ready', flush=True); signal.pause()"
+    with process("resume", "run", hook=wait) as second:
+        assert second.stdout and second.stdout.readline() == "ready\n"
+        time.sleep(0.1)  # until it waits for a signal
+        second.send_signal(signal.SIGTERM)
+        _, errors = second.communicate(timeout=60)
+    assert second.returncode == 75
+    assert errors.splitlines() == [
+        "kjko: step_000002.npz is damaged; going on from step 0",
+        "kjko: stopped at step 3 of 6; `kjko resume run` goes on",
+    ]
+
+    with process("resume", "run") as third:
+        _, errors = third.communicate(timeout=60)
+    assert third.returncode == 0
+    assert errors.startswith("step 6/6, t = 0.6, free energy = ") and errors.count("\n") == 1
+
+    assert kjko("run", "gaussian-1d", "--out", "whole", *SMALL).exit_code == 0
+    test_store.assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_help_cases_and_show_are_light():
+    code = """
+import sys
+from typer.testing import CliRunner
+from kjko.cli import app
+for arguments in (["--help"], ["run", "--help"], ["cases"], ["show", "gaussian-1d"]):
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+print({"jax", "equinox", "numpy", "h5py", "matplotlib"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+# Progress.
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def progress_of(output: io.StringIO, monkeypatch, steps: int, done: int) -> str:
+    monkeypatch.setattr(sys, "stderr", output)
+    with run._progress(steps, done) as show:
+        for step in range(done + 1, steps + 1):
+            show({"step": step, "time": 0.1 * step, "free_energy": -1.25})
+    return output.getvalue()
+
+
+def test_a_bar_on_a_terminal(monkeypatch):
+    text = progress_of(Terminal(), monkeypatch, steps=5, done=2)
+    assert "2/5" in text and "5/5" in text
+    assert "t = 0.5, free energy = -1.25" in text
+    assert text.count("\n") == 1
+
+
+def test_a_line_now_and_then_elsewhere(monkeypatch):
+    monkeypatch.setattr(run, "QUIET_INTERVAL", 0.0)
+    lines = progress_of(io.StringIO(), monkeypatch, steps=5, done=2).splitlines()
+    assert len(lines) == 3
+    assert lines[-1] == "step 5/5, t = 0.5, free energy = -1.25, 0 s left"
+
+
+def test_not_more_than_a_line_every_interval(monkeypatch):
+    text = progress_of(io.StringIO(), monkeypatch, steps=5, done=0)
+    assert text.splitlines() == ["step 5/5, t = 0.5, free energy = -1.25, 0 s left"]

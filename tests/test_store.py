@@ -1,0 +1,418 @@
+"""The run folder: what is in it, and that damage, a full disk or a stop never costs a run."""
+
+import errno
+import json
+import os
+import resource
+from pathlib import Path
+
+import h5py
+import jax
+import numpy as np
+import pytest
+
+from kjko import run, store
+from kjko.case import load, parse_toml
+from kjko.diagnostics import NumericalFailure
+
+STEPS = 6
+SMALL = [
+    "particles.number=200",
+    "solver.control.kind=affine",
+    "solver.fit.steps=2",
+    f"solver.end_time={STEPS / 10}",
+    "output.checkpoint_every=2",
+    "output.snapshot_times=[0.0, 0.3]",
+]
+OF_A_STATE = {
+    "step", "time", "energy_kinetic", "energy_potential", "entropy", "free_energy", "kl_stationary"
+}
+OF_A_STEP = {"drift_error", "loss", "loss_heldout", "fit_iterations", "det_min", "seconds"}
+
+
+TRAINED_HARD = [
+    "particles.number=200",
+    "solver.fit.steps=200",
+    "solver.fit.learning_rate=0.02",
+    "solver.fit.warm_start=false",
+]
+
+
+class Stop(BaseException):
+    """As sudden as a power cut: no handler of the package catches it."""
+
+
+def small_case(*overrides: str):
+    return load("gaussian-1d", [*SMALL, *overrides])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run.start(small_case(), folder)
+    return folder
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch) -> Path:
+    """A run cut off after step 5, with checkpoints of steps 2 and 4."""
+    folder = tmp_path / "stopped"
+    stop_after(5, monkeypatch)
+    with pytest.raises(Stop):
+        run.start(small_case(), folder)
+    monkeypatch.undo()
+    assert names(folder / "checkpoints") == ["step_000002.npz", "step_000004.npz"]
+    return folder
+
+
+def stop_after(step: int, monkeypatch) -> None:
+    append = store.append_record
+
+    def append_and_stop(folder, record):
+        append(folder, record)
+        if record["step"] == step:
+            raise Stop
+
+    monkeypatch.setattr(store, "append_record", append_and_stop)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def series(folder: Path) -> list[dict]:
+    """Strictly JSON, without what the clock says."""
+    lines = (folder / "series.jsonl").read_text().splitlines()
+    records = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def arrays(path: Path) -> list[np.ndarray]:
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            return [file[name] for name in sorted(file.files)]
+    with h5py.File(path) as file:
+        return [file[name][...] for name in sorted(file)]
+
+
+def assert_same_run(folder: Path, other: Path) -> None:
+    """Bitwise, in the last state, the series and the snapshots."""
+    assert series(folder) == series(other)
+    assert names(folder / "snapshots") == names(other / "snapshots")
+    last = f"checkpoints/step_{STEPS:06d}.npz"
+    for name in [last, *(f"snapshots/{n}" for n in names(other / "snapshots"))]:
+        for a, b in zip(arrays(folder / name), arrays(other / name), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_folder_holds_what_is_promised(whole):
+    files = ["case.toml", "checkpoints", "manifest.json", "series.jsonl", "snapshots"]
+    assert names(whole) == files  # and figures, drawn by the command
+    assert names(whole / "checkpoints") == ["step_000004.npz", "step_000006.npz"]
+    assert names(whole / "snapshots") == [
+        "stationary.h5", "step_000000.h5", "step_000003.h5", "step_000006.h5"
+    ]
+    assert parse_toml((whole / "case.toml").read_text(), "case.toml") == small_case()
+
+
+def test_the_manifest(whole):
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert set(manifest) == {"versions", "device", "threads", "precision", "seed", "git_commit"}
+    assert manifest["versions"]["jax"] == jax.__version__
+    assert (manifest["precision"], manifest["seed"]) == ("single", 0)
+    assert manifest["threads"] >= 1
+
+
+def test_no_git_is_no_failure(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert store.manifest(0, "single")["git_commit"] is None
+
+
+def test_the_series(whole):
+    records = [json.loads(line) for line in (whole / "series.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == list(range(STEPS + 1))
+    np.testing.assert_allclose([record["time"] for record in records], np.arange(STEPS + 1) / 10)
+    first, *later = records
+    assert {key for key in OF_A_STATE | OF_A_STEP if first[key] is None} == OF_A_STEP
+    assert all(record[key] is not None for record in later for key in OF_A_STATE | OF_A_STEP)
+
+
+def test_null_where_there_is_no_meaning(tmp_path):
+    case = load("multiwell-1d", [*SMALL, "solver.end_time=0.1", "solver.fit.held_out=0.0"])
+    run.start(case, tmp_path / "run")
+    last = series(tmp_path / "run")[-1]
+    assert last["drift_error"] is None and last["loss_heldout"] is None
+    assert last["loss"] is not None
+
+
+def test_snapshots(whole):
+    with h5py.File(whole / "snapshots" / "step_000003.h5") as file:
+        assert file.attrs["step"] == 3 and file.attrs["time"] == pytest.approx(0.3)
+        assert file["x"].shape == file["v"].shape == (200, 1)
+        assert file["log_f"].shape == (200,)
+        assert np.sum(file["histogram_x"]) == pytest.approx(1)
+        assert file["edges_x"].shape == (1, file["histogram_x"].shape[1] + 1)
+
+
+def test_an_existing_run_is_not_touched(whole):
+    before = contents(whole)
+    with pytest.raises(ValueError, match="holds another run"):
+        run.start(small_case(), whole)
+    assert contents(whole) == before
+
+
+def test_an_empty_folder_will_do(tmp_path, whole):
+    run.start(small_case(), tmp_path)
+    assert_same_run(tmp_path, whole)
+
+
+def test_resume_after_a_sudden_stop(stopped, whole):
+    run.resume(stopped)
+    assert_same_run(stopped, whole)
+
+
+def test_resume_of_a_finished_run_changes_nothing(tmp_path, whole):
+    run.start(small_case(), tmp_path)
+    before = contents(tmp_path)
+    run.resume(tmp_path)
+    assert contents(tmp_path) == before
+
+
+DAMAGE = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "garbage": lambda data: bytes(range(256)) * 10,
+    "one bit": lambda data: data[:400] + bytes([data[400] ^ 4]) + data[401:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_costs_only_its_steps(damage, stopped, whole, caplog):
+    path = stopped / "checkpoints" / "step_000004.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    run.resume(stopped)
+    assert [record.getMessage() for record in caplog.records] == [
+        "step_000004.npz is damaged; going on from step 2"
+    ]
+    assert_same_run(stopped, whole)
+    assert names(stopped / "checkpoints") == ["step_000004.npz", "step_000006.npz"]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda a: a[:-1] if a.ndim else a, lambda a: a.astype(float)], ids=["shape", "dtype"]
+)
+def test_a_checkpoint_of_another_run_is_not_taken(change, stopped, whole, caplog):
+    path = stopped / "checkpoints" / "step_000004.npz"
+    np.savez(path, *map(change, arrays(path)))
+    run.resume(stopped)
+    assert "step_000004.npz is damaged" in caplog.text
+    assert_same_run(stopped, whole)
+
+
+def test_no_flipped_bit_goes_unnoticed(whole, tmp_path):
+    """Any bit of a checkpoint is without effect on the state, or makes it damaged."""
+    experiment = small_case().build()
+    like = experiment.solver.init(experiment.problem, experiment.particles)
+    name = f"step_{STEPS:06d}.npz"
+    data = (whole / "checkpoints" / name).read_bytes()
+    expected = jax.tree.leaves(store.read_checkpoint(whole, like))
+    (tmp_path / "checkpoints").mkdir()
+    damaged = 0
+    for bit in np.random.default_rng(0).choice(8 * len(data), 300, replace=False):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "checkpoints" / name).write_bytes(flipped)
+        try:
+            state = store.read_checkpoint(tmp_path, like)
+        except store.NoCheckpoint:
+            damaged += 1
+        else:
+            for a, b in zip(jax.tree.leaves(state), expected, strict=True):
+                np.testing.assert_array_equal(a, b)
+    assert damaged > 200  # most of the file is the state
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_without_a_checkpoint_nothing_is_deleted(missing, stopped):
+    for path in (stopped / "checkpoints").iterdir():
+        path.unlink() if missing else path.write_bytes(b"")
+    before = contents(stopped)
+    with pytest.raises(store.NoCheckpoint, match="there is none" if missing else "damaged: step_"):
+        run.resume(stopped)
+    assert contents(stopped) == before
+
+
+def test_checkpoints_are_in_order_beyond_a_million_steps(whole, tmp_path):
+    experiment = small_case().build()
+    like = experiment.solver.init(experiment.problem, experiment.particles)
+    for step in (999_998, 999_999, 1_000_000, 1_000_001):
+        state = jax.tree.map(lambda leaf: leaf, like)
+        object.__setattr__(state, "step", np.asarray(step, dtype=np.int32))
+        store.write_checkpoint(tmp_path, state)
+    assert names(tmp_path / "checkpoints") == ["step_1000000.npz", "step_1000001.npz"]
+    state, _ = store.read_checkpoint(tmp_path, like)
+    assert int(state.step) == 1_000_001
+
+
+def test_a_cut_last_line_is_made_again(stopped, whole):
+    path = stopped / "series.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])
+    run.resume(stopped)
+    assert_same_run(stopped, whole)
+
+
+def test_a_last_line_without_its_end_is_not_glued(stopped, whole):
+    path = stopped / "series.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:5]))  # up to step 4, where the checkpoint is
+    run.resume(stopped)
+    assert_same_run(stopped, whole)
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [
+        (lambda lines: [*lines[:2], b'{"step": 2, "ti\xff', *lines[3:]], [2]),
+        (lambda lines: [*lines[:2], b"17", b"[]", b"{}", *lines[3:]], [2]),
+        (lambda lines: lines[:3], [3, 4]),
+        (lambda lines: [], [0, 1, 2, 3, 4]),
+    ],
+)
+def test_a_damaged_series_keeps_what_can_be_read(damage, lost, stopped, whole, caplog):
+    path = stopped / "series.jsonl"
+    path.write_bytes(b"\n".join(damage(path.read_bytes().splitlines())) + b"\n")
+    run.resume(stopped)
+    assert caplog.messages == [f"series.jsonl has lost the records of {len(lost)} steps"]
+    assert series(stopped) == [r for r in series(whole) if r["step"] not in lost]
+
+
+def test_a_lost_series_is_begun_anew(stopped, whole):
+    (stopped / "series.jsonl").unlink()
+    run.resume(stopped)
+    assert series(stopped) == series(whole)[5:]
+
+
+def test_what_is_not_finite_is_null(tmp_path):
+    (tmp_path / "series.jsonl").touch()
+    store.append_record(tmp_path, {"step": 1, "drift_error": np.inf, "loss": np.nan, "time": 0.1})
+    assert series(tmp_path) == [{"step": 1, "drift_error": None, "loss": None, "time": 0.1}]
+
+
+def test_a_full_disk_at_any_write(tmp_path, monkeypatch, whole):
+    """Whichever write it is: no temporary file stays, and the run goes on once there is room."""
+    fsync = os.fsync
+    room = None
+
+    def fsync_or_fail(descriptor):
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync_or_fail)
+    resumed = 0
+    for writes in range(100):
+        folder, room = tmp_path / str(writes), writes
+        try:
+            run.start(small_case(), folder)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+            assert error.filename.startswith(str(folder))
+        else:
+            break
+        assert not [name for name in contents(folder) if name.endswith(".tmp")]
+        room = 1000
+        if any(folder.glob("checkpoints/*")):
+            run.resume(folder)
+            assert_same_run(folder, whole)
+            resumed += 1
+        elif names(folder):
+            with pytest.raises(store.NoCheckpoint):
+                run.resume(folder)
+        else:
+            run.start(small_case(), folder)
+    assert resumed > STEPS
+    assert_same_run(folder, whole)
+
+
+@pytest.mark.parametrize("file", ["series", "snapshot"])
+def test_a_file_that_may_not_grow(file, tmp_path, monkeypatch, whole):
+    """The operating system's own refusal, in the middle of a line or of a snapshot."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    append = store.append_record
+
+    def append_and_limit(folder, record):
+        append(folder, record)
+        if record["step"] == 3:
+            size = (folder / "series.jsonl").stat().st_size
+            limit = size + 50 if file == "series" else 100_000
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+
+    monkeypatch.setattr(store, "append_record", append_and_limit)
+    times = "[]" if file == "series" else "[0.3]"
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run.start(small_case(f"output.snapshot_times={times}"), tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        monkeypatch.undo()
+    assert [r["step"] for r in series(tmp_path / "run")] == [0, 1, 2, 3]
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    run.resume(tmp_path / "run")
+    assert series(tmp_path / "run") == series(whole)
+
+
+def test_an_interrupted_write_leaves_no_temporary_file(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"old")
+
+    def interrupted(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_atomically(tmp_path / "file", b"new")
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory) -> tuple[Path, str]:
+    """The printed scheme, trained hard: it folds or overflows within a few steps."""
+    folder = tmp_path_factory.mktemp("runs") / "failed"
+    with pytest.raises(NumericalFailure) as caught:
+        run.start(load("gaussian-1d-paper", TRAINED_HARD), folder)
+    return folder, str(caught.value)
+
+
+def test_a_numerical_failure_names_quantity_and_step(failed):
+    folder, message = failed
+    last = series(folder)[-1]["step"]
+    assert 0 < last < 99
+    quantity, at_step = message.split(f" at step {last + 1} (t = ")
+    assert quantity.split()[0] in ("loss", "det_min", "entropy", "energy_kinetic")
+    assert "try a smaller" in at_step
+    assert [r["step"] for r in series(folder)] == list(range(last + 1))
+    assert names(folder / "checkpoints")[-1] == f"step_{last:06d}.npz"
+
+
+def test_resume_after_a_numerical_failure_fails_alike(failed):
+    folder, message = failed
+    before = contents(folder)
+    with pytest.raises(NumericalFailure) as caught:
+        run.resume(folder)
+    assert str(caught.value) == message
+    after = contents(folder)
+    assert set(after) == set(before)
+    assert after["series.jsonl"] == before["series.jsonl"]
+
+
+def test_a_start_that_is_not_finite_touches_nothing(tmp_path):
+    with pytest.raises(NumericalFailure, match="energy_potential is not finite at step 0"):
+        run.start(small_case("problem.potential.stiffness=1e39"), tmp_path / "run")
+    assert names(tmp_path) == []
