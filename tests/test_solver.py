@@ -143,10 +143,10 @@ def test_same_seed_same_numbers():
 
 def test_a_non_finite_value_stops_the_run():
     problem = asymmetric_problem(1)
-    bad = kjko.Problem(kjko.External(lambda x: -1e38 * jnp.sum(x)), problem.law)
-    particles = kjko.sample(problem.law, 50)
-    with pytest.raises(kjko.NumericalFailure, match=r"not finite at step 1 \(t = 0.1\)"):
-        last(kjko.simulate(bad, small_solver(), particles, 0.5))
+    control = eqx.tree_at(lambda c: c.bias, kjko.Affine(1), jnp.array([jnp.inf]))
+    solver = kjko.Solver(control, 0.1, fit=Replay())
+    with pytest.raises(kjko.NumericalFailure, match=r"energy_kinetic is not finite at step 1 \("):
+        last(kjko.simulate(problem, solver, kjko.sample(problem.law, 50), 0.5))
 
 
 def test_a_fold_stops_the_run():
