@@ -13,6 +13,7 @@ from hypothesis import given, settings
 import kjko
 from kjko import cases
 from kjko.case import BadInput, Case, load, parse_toml
+from kjko.evolution import number_of_steps
 
 BUILT_IN = cases.names()
 NONE_LIKE = ("gaussian-1d", "multiwell-1d", "periodic-1d")  # one of every kind of law and domain
@@ -34,7 +35,7 @@ def test_a_case_survives_its_own_toml(name):
     case = load(name)
     assert parse_toml(case.to_toml(), name) == case
     assert case.title
-    assert "warm_start" in tomllib.loads(case.to_toml())["solver"]["fit"]  # defaults are filled in
+    assert "log_det" in tomllib.loads(case.to_toml())["solver"]["method"]  # a default, filled in
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -54,11 +55,12 @@ def test_printed_settings_of_the_paper():
     assert (solver.fit.steps, solver.fit.learning_rate, solver.fit.held_out) == (50, 0.001, 0.0)
 
 
-def test_defaults_are_those_of_the_library():
-    solver = small("gaussian-1d").build().solver
+@pytest.mark.parametrize("name", ["gaussian-1d", "multiwell-1d"])
+def test_defaults_are_those_of_the_library(name):
+    solver = small(name).build().solver
     library = kjko.Solver(solver.control, 0.1)
-    assert (solver.fit, solver.method) == (library.fit, library.method)
-    assert solver.integrator == library.integrator
+    assert (solver.integrator, solver.method) == (library.integrator, library.method)
+    assert solver.fit == type(solver.fit)()
 
 
 @pytest.mark.parametrize(
@@ -90,13 +92,29 @@ def test_whole_numbers_stand_for_floats():
     case.build()
 
 
+@pytest.mark.parametrize(
+    ("end_time", "time_step", "steps"),
+    [(1.0, 0.1, 10), (0.3, 0.1, 3), (1.1, 0.1, 11), (1.05, 0.1, 11), (0.01, 0.1, 1)],
+)
+def test_number_of_steps(end_time, time_step, steps):
+    assert number_of_steps(end_time, time_step) == steps
+
+
+@pytest.mark.parametrize("end_time", [0.0, -1.0, np.nan, np.inf, 1e300])
+def test_no_number_of_steps(end_time):
+    with pytest.raises(ValueError, match="end_time: expected"):
+        number_of_steps(end_time, 0.1)
+
+
 def test_set_takes_toml_values_and_bare_words():
     case = small(
         "gaussian-1d",
         "title=two words",
         "particles.sampling=low-discrepancy",
         'solver.precision="double"',
-        "solver.fit.warm_start=false",
+        "solver.fit.kind=adam",
+        "solver.fit.warm_start=true",
+        "solver.control.kind=mlp",
         "solver.control.widths=[8, 4]",
         "problem.potential = {kind = 'quadratic', stiffness = [[3.0]]}",
         "solver.time_step=5e-2",
@@ -104,7 +122,7 @@ def test_set_takes_toml_values_and_bare_words():
     assert case.title == "two words"
     assert case.particles.sampling == "low-discrepancy"
     assert case.solver.precision == "double"
-    assert case.solver.fit.warm_start is False
+    assert case.solver.fit.warm_start is True
     assert case.solver.control.widths == [8, 4]
     assert case.problem.potential.stiffness == [[3.0]]
     assert case.solver.time_step == 0.05
@@ -122,8 +140,15 @@ def test_a_new_kind_starts_its_table_anew():
 def test_the_same_kind_keeps_its_table():
     case = small("periodic-1d", "problem.potential.amplitude=0.7", "problem.potential.kind=sine")
     assert case.problem.potential.amplitude == 0.7
-    case = small("gaussian-1d", "solver.fit.steps=7", "solver.fit.kind=adam")  # kind by default
-    assert case.solver.fit.steps == 7
+    text = cases.text("gaussian-1d") + '[solver.method]\nlog_det = "linear"\n'  # kind by default
+    assert parse_toml(text, "x", ["solver.method.kind=jko"]).solver.method.log_det == "linear"
+
+
+def test_a_table_without_a_kind_is_of_the_default_one():
+    default = load("multiwell-1d").solver
+    case = small("multiwell-1d", "solver.fit.held_out=0.35")
+    assert (case.solver.fit.kind, case.solver.fit.held_out) == (default.fit.kind, 0.35)
+    assert small("multiwell-1d", "solver.control={}", "solver.integrator={}").solver == default
 
 
 def test_the_order_of_overrides_does_not_matter():
@@ -170,6 +195,11 @@ def test_a_missing_key_is_named():
     assert refusal(lambda: parse_toml(text, "x")).startswith("solver.time_step: ")
     text = cases.text("gaussian-1d").replace('kind = "quadratic", ', "")
     assert refusal(lambda: parse_toml(text, "x")).startswith("problem.potential.kind: ")
+
+
+def test_an_overflow_is_refused_without_a_warning():
+    wide = "problem.law.velocity.widths=[1e30, 1.0]"
+    assert refusal(small("multiwell-1d", wide).build).startswith("problem.law.velocity.")
 
 
 def test_nearest_names_of_cases():

@@ -8,7 +8,7 @@ from kjko.case import load
 from kjko.run import start
 from kjko.store import read_series
 
-SMALL = ["particles.number=200", "solver.end_time=0.3", "solver.fit.steps=5"]
+SMALL = ["particles.number=200", "solver.end_time=0.3"]
 
 
 @pytest.mark.parametrize("name", cases.names())

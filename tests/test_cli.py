@@ -49,13 +49,16 @@ BAD = {  # override: how the line begins
         "particles.number=1e4": "particles.number: expected a whole number, got 10000.0",
         "particles.number=true": "particles.number: expected a whole number, got True",
         "particles.seed=-1": "particles.seed: expected a number greater than or equal to 0, got -1",
+        "particles.number=2147483648": "particles.number: expected a number less than 2147483648",
+        "particles.seed=4294967296": "particles.seed: expected a number less than 4294967296",
         "solver.time_step=0": "solver.time_step: expected a number greater than 0, got 0",
         "solver.time_step=-0.1": "solver.time_step: expected a number greater than 0, got -0.1",
         "solver.time_step=nan": "solver.time_step: expected a finite number, got nan",
         "solver.time_step=fast": "solver.time_step: expected a number, got 'fast'",
         "solver.time_step={a=1}": "solver.time_step: expected a number, got {'a': 1}",
         "solver.end_time=inf": "solver.end_time: expected a finite number, got inf",
-        "solver.end_time=1e300": "solver.end_time: expected 1 to 2^31 steps of time_step = 0.1",
+        "solver.end_time=1e30": "solver.end_time: expected 1 to 2^31 steps of time_step = 0.1",
+        "solver.end_time=1e300": "solver.end_time: expected zero or a number from 1e-38 to 3e+38",
         "solver=3": "solver: expected a table, got 3",
         "solver.fit.warm_start=1": "solver.fit.warm_start: expected a boolean, got 1",
         "solver.fit.held_out=1.0": "solver.fit.held_out: expected a number less than 1, got 1.0",
@@ -75,8 +78,8 @@ BAD = {  # override: how the line begins
         "problem.law.covariance=[[1, nan], [nan, 1]]": (
             "problem.law.covariance.0.1: expected a finite number, got nan"
         ),
-        "problem.law.covariance=[[1e300, 0], [0, 1]]": (
-            "problem.law: expected numbers within single precision"
+        "problem.law.covariance=[[1e-40, 0], [0, 1]]": (
+            "problem.law.covariance.0.0: expected zero or a number from 1e-38 to 3e+38 in single"
         ),
         "problem.potential.stiffness=-2": (
             "problem.potential.stiffness: expected a number greater than 0, got -2"
@@ -90,6 +93,7 @@ BAD = {  # override: how the line begins
         "problem.potential.center=[0.0, 1.0]": "problem.potential.center: expected a list of",
         "problem.potential.kind=cubic": "problem.potential.kind: expected one of 'quadratic', ",
         "problem.potential.kind=[1]": "problem.potential.kind: expected one of 'quadratic', ",
+        "problem.potential.quadratic=1": "problem.potential.quadratic: unknown key here; remove it",
         "problem.potential=7": "problem.potential: expected a table, got 7",
         "problem.potential={}": "problem.potential.kind: expected this key, got none",
         "problem.potential.kind=sine": (

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from kjko.features import AbstractBasis
 from kjko.interfaces import Control
 
 
@@ -75,3 +76,24 @@ class Periodic(eqx.Module):
     def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
         phase = 2 * jnp.pi * x / jnp.asarray(self.length, dtype=x.dtype)
         return self.control(jnp.concatenate([jnp.sin(phase), jnp.cos(phase)]), v)
+
+
+class Gradient(eqx.Module):
+    """u = ∇ᵥψ with ψ = Σ c_k Φ_k: linear in its coefficients, symmetric in its Jacobian.
+
+    Starts at zero. `basis`: Φ.
+    """
+
+    basis: AbstractBasis
+    coefficients: Float[Array, " p"]
+
+    def __init__(self, basis: AbstractBasis):
+        self.basis = basis
+        self.coefficients = jnp.zeros(basis.roughness.size)
+
+    def __call__(self, x: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, " d"]:
+        return jax.grad(self.potential, argnums=1)(x, v)
+
+    def potential(self, x: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, ""]:
+        """ψ(x, v)."""
+        return self.basis.potential(x, v, self.coefficients)

@@ -18,8 +18,6 @@ from jaxtyping import Array, Float, Int, Key
 
 ForceState = Any  # a pytree: None for an external force, a grid field for a self-consistent one
 Control = Callable[[Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " d"]]
-# (control, stage) -> (loss, smallest determinant of the whole move at the stage's particles)
-Objective = Callable[[Control, "Stage"], tuple[Float[Array, ""], Float[Array, ""]]]
 
 
 class Particles(eqx.Module):
@@ -76,6 +74,10 @@ class AbstractForce(eqx.Module):
         """−∇φ(x) at one particle."""
 
     @abc.abstractmethod
+    def potential_energy(self, state: ForceState, x: Float[Array, " d_x"]) -> Float[Array, ""]:
+        """φ(x) at one particle."""
+
+    @abc.abstractmethod
     def energy(self, state: ForceState, x: Float[Array, "n d_x"]) -> Float[Array, ""]:
         """Potential energy of the particles, for a total mass of one."""
 
@@ -88,6 +90,13 @@ class AbstractIntegrator(eqx.Module):
     """
 
     fraction: eqx.AbstractClassVar[float]
+
+    @abc.abstractmethod
+    def substeps(self, collisions: float) -> int:
+        """Into how many equal parts the control's move is cut, given εΔt; an odd number.
+
+        Each part has a control of its own. Only where the control acts after the map can it be cut.
+        """
 
     @abc.abstractmethod
     def prepare(
@@ -142,9 +151,11 @@ class AbstractFit(eqx.Module):
 
     @abc.abstractmethod
     def __call__(
-        self, objective: Objective, control: Control, previous: Control, stage: Stage, key: Key
+        self, subproblem: Any, control: Control, previous: Control, stage: Stage, key: Key
     ) -> FitResult:
-        """Minimise the objective over controls whose whole move does not fold.
+        """Minimise the loss over controls whose whole move does not fold.
+
+        `subproblem(control, stage)` is the loss and the smallest determinant of the whole move.
 
         `control` is the solver's own, as it was given; `previous` the last step's result.
         """

@@ -34,7 +34,7 @@ def start(case: Case, folder: Path) -> None:
     after Ctrl-C or SIGTERM, OSError if the folder cannot be written.
     """
     check_unused(folder)
-    with _stopping() as stop:
+    with _stopping() as stop, _quiet():
         setup = _set_up(case)
         state, refs = setup.start, setup.refs
         first = measure(setup.problem, setup.solver, refs, state, None)
@@ -51,7 +51,7 @@ def start(case: Case, folder: Path) -> None:
 def resume(folder: Path) -> None:
     """Go on from the newest checkpoint that can be read. Raises as `start`, and NoCheckpoint."""
     case = read_case(folder)
-    with _stopping() as stop:
+    with _stopping() as stop, _quiet():
         setup = _set_up(case)
         state, damaged = store.read_checkpoint(folder, like=setup.start)
         for name in damaged:
@@ -97,8 +97,7 @@ class _Setup(NamedTuple):
 
 def _set_up(case: Case) -> _Setup:
     problem, solver, particles = case.build()
-    with np.errstate(all="ignore"):  # `check` tells of what is not finite
-        refs = references(problem, particles)
+    refs = references(problem, particles)
     return _Setup(problem, solver, refs, solver.init(problem, particles))
 
 
@@ -131,6 +130,11 @@ def _continue(case: Case, folder: Path, setup: _Setup, state: State, stop: list[
         except (NumericalFailure, Interrupted):
             store.write_checkpoint(folder, state)  # the last good state
             raise
+
+
+def _quiet():
+    """No warnings of numpy: `check` tells of what is not finite."""
+    return np.errstate(all="ignore")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,8 @@
 """The time stepper."""
 
+from collections.abc import Callable
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,10 +18,12 @@ from kjko.interfaces import (
     FitResult,
     ForceState,
     Particles,
+    Stage,
 )
 from kjko.methods import JKO
 from kjko.problem import Problem
-from kjko.transport import determinant, move, response
+from kjko.subproblem import Subproblem
+from kjko.transport import move, response
 
 
 class State(eqx.Module):
@@ -72,21 +77,63 @@ class Solver(eqx.Module):
 
         `key` is the run's; the step's own is folded from it, so a resumed run draws the same.
         """
-        dt, h = self.time_step, self.integrator.fraction * self.time_step
+        dt = self.time_step
         stage, force = self.integrator.prepare(state.particles, problem.force, state.force, dt)
+        substeps = self.integrator.substeps(problem.collision_rate * dt)
+        key = jax.random.fold_in(key, state.step)
+        collide = partial(self._collide, problem, force, dt / substeps)
+        if substeps == 1:
+            moved, info = collide(stage, state.control, key)
+        else:
+            moved, info = _repeat(collide, stage, state.control, key, substeps)
+        particles, force = self.integrator.finish(moved, problem.force, force, dt)
+        particles = eqx.tree_at(lambda p: p.x, particles, problem.wrap(particles.x))
+        return State(state.step + 1, particles, force, info.fit.control), info
 
-        def objective(control, part):
-            u, matrix = response(control, part)
-            loss = self.method.loss(u, matrix, part, problem, force, h)
-            return loss, jnp.min(determinant(matrix, dt))
-
-        fit = self.fit(
-            objective, self.control, state.control, stage, jax.random.fold_in(key, state.step)
-        )
+    def _collide(
+        self,
+        problem: Problem,
+        force: ForceState,
+        dt: float,
+        stage: Stage,
+        previous: Control,
+        key: Key,
+    ) -> tuple[Particles, StepInfo]:
+        """Fit a control and move the particles by it."""
+        h = self.integrator.fraction * dt
+        subproblem = Subproblem(self.method, problem, force, h, dt)
+        fit = self.fit(subproblem, self.control, previous, stage, key)
         u, matrix = response(fit.control, stage)
         middle, det_fit = move(self.method, stage, u, matrix, h)
         moved, det = move(self.method, stage, u, matrix, dt)
-        particles, force = self.integrator.finish(moved, problem.force, force, dt)
-        particles = eqx.tree_at(lambda p: p.x, particles, problem.wrap(particles.x))
-        info = StepInfo(fit, u, middle, jnp.minimum(jnp.min(det_fit), jnp.min(det)))
-        return State(state.step + 1, particles, force, fit.control), info
+        det_min = jnp.minimum(jnp.min(det_fit), jnp.min(det))
+        return moved, StepInfo(fit, u, middle, det_min)
+
+
+def _repeat(
+    collide: Callable, stage: Stage, control: Control, key: Key, substeps: int
+) -> tuple[Particles, StepInfo]:
+    """Several moves one after the other. What the middle one tells, with the last control.
+
+    Only for a stage whose control acts after the map: x does not change.
+    """
+    arrays, static = eqx.partition(control, eqx.is_array)
+
+    def substep(carry, key):
+        particles, arrays = carry
+        stage = Stage(particles.x, particles.v, particles.x, particles.v, particles.log_f)
+        moved, info = collide(stage, eqx.combine(arrays, static), key)
+        arrays, _ = eqx.partition(info.fit.control, eqx.is_array)
+        told = eqx.tree_at(lambda i: i.fit.control, info, None)
+        return (moved, arrays), told
+
+    start = (Particles(stage.x_free, stage.v_free, stage.log_f), arrays)
+    (moved, arrays), told = jax.lax.scan(substep, start, jax.random.split(key, substeps))
+    middle = jax.tree.map(lambda leaf: leaf[substeps // 2], told)
+    info = eqx.tree_at(
+        lambda i: (i.fit.control, i.det_min),
+        middle,
+        (eqx.combine(arrays, static), jnp.min(told.det_min)),
+        is_leaf=lambda leaf: leaf is None,
+    )
+    return moved, info

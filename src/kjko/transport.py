@@ -6,6 +6,8 @@ from jaxtyping import Array, Float
 
 from kjko.interfaces import AbstractMethod, Control, Particles, Stage
 
+BLOCK = 65_536  # particles at a time: what the control needs on the way does not grow with n
+
 
 def response(control: Control, stage: Stage) -> tuple[Float[Array, "n d"], Float[Array, "n d d"]]:
     """u and M = ∇ᵥu Aᵀ − shear · ∇ₓu at every particle of the stage.
@@ -22,9 +24,14 @@ def response(control: Control, stage: Stage) -> tuple[Float[Array, "n d"], Float
         values, columns = zip(*(column(k) for k in range(v.size)), strict=True)
         return values[0], jnp.stack(columns, axis=-1)
 
-    if stage.response is None:
-        return jax.vmap(lambda x, v: at_particle(x, v, identity))(stage.x, stage.v)
-    return jax.vmap(at_particle)(stage.x, stage.v, stage.response)
+    def at_row(row):
+        x, v, a = row
+        return at_particle(x, v, identity if a is None else a)
+
+    rows = (stage.x, stage.v, stage.response)
+    if stage.x.shape[0] <= BLOCK:
+        return jax.vmap(at_row)(rows)
+    return jax.lax.map(at_row, rows, batch_size=BLOCK)
 
 
 def determinant(matrix: Float[Array, "n d d"], h: float) -> Float[Array, " n"]:

@@ -1,6 +1,6 @@
 """Case files: the one place where outside text becomes typed objects.
 
-    text -> read (TOML, --set) -> tables (keys and their types) -> objects (Problem, Solver, ...)
+text -> read (TOML, --set) -> tables (keys and their types) -> objects (Problem, Solver, ...)
 """
 
 from kjko.case.objects import BadInput as BadInput

@@ -8,22 +8,29 @@ import jax
 import numpy as np
 
 from kjko.case.tables import (
+    AdamTable,
     AffineTable,
     CaseTable,
     CosinePositionTable,
     DoubleWellTable,
+    FourierHermiteTable,
     GaussianLawTable,
     Matrix,
     MixtureTable,
+    MLPTable,
     MultiwellTable,
     PlainIntegratorTable,
     ProblemTable,
+    QuadraticControlTable,
     QuadraticTable,
+    RandomTanhTable,
+    SolverTable,
     WaveTable,
 )
-from kjko.controls import MLP, Affine, Periodic
+from kjko.controls import MLP, Affine, Gradient, Periodic
 from kjko.evolution import number_of_steps
-from kjko.fit import Adam
+from kjko.features import FourierHermite, Quadratics, RandomTanh
+from kjko.fit import Adam, Newton
 from kjko.forces import External
 from kjko.integrators import DriftKick, Lie, StormerVerlet, StrangMidpoint, SymplecticEuler, Unsplit
 from kjko.interfaces import Control, Particles
@@ -57,17 +64,12 @@ def build(case: CaseTable) -> Experiment:
             f"solver.fit.held_out: {solver.fit.held_out:g} of {case.particles.number} particles"
             " leaves none to fit on; expected less, or more particles"
         )
-    with np.errstate(all="ignore"):  # what overflows is found below, or at step 0
+    with np.errstate(all="ignore"):  # what overflows is found at step 0
         problem = _problem(case.problem)
         with _at("particles"):
             particles = sample(
                 problem.law, case.particles.number, case.particles.seed, case.particles.sampling
             )
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(particles)):
-        raise BadInput(
-            f"problem.law: expected a law within {solver.precision} precision, got particles or a"
-            " density that are not finite; use moderate numbers"
-        )
     return Experiment(
         problem,
         Solver(
@@ -75,7 +77,7 @@ def build(case: CaseTable) -> Experiment:
             time_step=solver.time_step,
             integrator=_integrator(solver.integrator),
             method=JKO(solver.method.log_det),
-            fit=Adam(**solver.fit.model_dump(exclude={"kind"})),
+            fit=_fit(solver),
         ),
         particles,
     )
@@ -129,9 +131,7 @@ def _law(table: Any, d: int, box: Box | None) -> AbstractLaw:
     return _mixture(f"{where}.velocity", table.velocity, d, position)
 
 
-def _position(
-    where: str, table: Any, d: int, box: Box | None
-) -> GaussianPosition | CosinePosition:
+def _position(where: str, table: Any, d: int, box: Box | None) -> GaussianPosition | CosinePosition:
     if isinstance(table, CosinePositionTable):
         if box is None:
             raise _unbounded(where, table.kind, "gaussian")
@@ -165,13 +165,44 @@ def _mixture(where: str, table: MixtureTable, d: int, position: Any) -> Product:
 
 def _control(case: CaseTable, problem: Problem) -> Control:
     d, table = case.problem.dimension, case.solver.control
+    length = None if problem.box is None else problem.box.length.tolist()
+    if isinstance(table, FourierHermiteTable):
+        return Gradient(FourierHermite(d, max(table.size, d), length))
+    if isinstance(table, RandomTanhTable):
+        key = jax.random.key(case.particles.seed)
+        return Gradient(RandomTanh(d, table.size, length, key=key))
+    if isinstance(table, QuadraticControlTable):
+        return Gradient(Quadratics(d, periodic=length is not None))
     inputs = d if problem.box is None else 2 * d
     if isinstance(table, AffineTable):
         control = Affine(d, inputs)
     else:
         key = jax.random.key(case.particles.seed)
         control = MLP(d, table.widths, table.activation, inputs, key=key)
-    return control if problem.box is None else Periodic(control, problem.box.length.tolist())
+    return control if length is None else Periodic(control, length)
+
+
+def _fit(solver: SolverTable) -> Any:
+    settings = solver.fit.model_dump(exclude={"kind"})
+    by_gradient = not isinstance(solver.control, AffineTable | MLPTable)
+    if isinstance(solver.fit, AdamTable):
+        if by_gradient:
+            raise BadInput(
+                f"solver.fit.kind: adam fits affine and mlp, got control {solver.control.kind};"
+                " set solver.control.kind=mlp or solver.fit.kind=newton"
+            )
+        return Adam(**settings)
+    if not by_gradient:
+        raise BadInput(
+            f"solver.fit.kind: newton fits fourier-hermite, random-tanh and quadratic, got control"
+            f" {solver.control.kind}; set solver.fit.kind=adam"
+        )
+    if solver.integrator.kind not in ("strang-midpoint", "lie") or solver.method.log_det != "exact":
+        raise BadInput(
+            "solver.fit.kind: newton needs the integrator strang-midpoint or lie and the exact"
+            " log_det; set solver.fit.kind=adam and solver.control.kind=mlp"
+        )
+    return Newton(**settings)
 
 
 def _integrator(table: Any) -> Any:

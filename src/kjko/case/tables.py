@@ -1,8 +1,8 @@
 """The tables of a case file: every key, its type, its range and its default."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationInfo, field_validator
 
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Vector = list[float]
@@ -114,6 +114,27 @@ class MLPTable(Table):
     activation: Literal["tanh", "leaky-relu"] = "tanh"
 
 
+class FourierHermiteTable(Table):
+    kind: Literal["fourier-hermite"] = "fourier-hermite"
+    size: Count = 480
+
+
+class RandomTanhTable(Table):
+    kind: Literal["random-tanh"]
+    size: Count = 300
+
+
+class QuadraticControlTable(Table):
+    kind: Literal["quadratic"]
+
+
+class NewtonTable(Table):
+    kind: Literal["newton"] = "newton"
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    particles: Annotated[int, Field(ge=10)] = 10_000
+    iterations: Count = 3
+
+
 class AdamTable(Table):
     kind: Literal["adam"] = "adam"
     steps: Count = 100
@@ -131,8 +152,18 @@ class SolverTable(Table):
         PlainIntegratorTable | MappedIntegratorTable, Field(discriminator="kind")
     ] = PlainIntegratorTable()
     method: MethodTable = MethodTable()
-    control: Annotated[AffineTable | MLPTable, Field(discriminator="kind")] = MLPTable()
-    fit: AdamTable = AdamTable()
+    control: Annotated[
+        AffineTable | MLPTable | FourierHermiteTable | RandomTanhTable | QuadraticControlTable,
+        Field(discriminator="kind"),
+    ] = FourierHermiteTable()
+    fit: Annotated[AdamTable | NewtonTable, Field(discriminator="kind")] = NewtonTable()
+
+    @field_validator("integrator", "control", "fit", mode="before")
+    @classmethod
+    def _of_the_default_kind(cls, table: Any, info: ValidationInfo) -> Any:
+        """A table that does not say its kind is of the default one."""
+        default = cls.model_fields[info.field_name or ""].default
+        return {"kind": default.kind, **table} if isinstance(table, dict) else table
 
 
 class OutputTable(Table):

@@ -6,8 +6,9 @@ from importlib.resources import files
 
 def names() -> list[str]:
     """Their names, sorted."""
-    return sorted(f.name.removesuffix(".toml") for f in files(__name__).iterdir()
-                  if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in files(__name__).iterdir() if f.name.endswith(".toml")
+    )
 
 
 def text(name: str) -> str:

@@ -1,3 +1,4 @@
 """Fits: how the control of a step is found."""
 
 from kjko.fit.adam import Adam as Adam
+from kjko.fit.newton import Newton as Newton

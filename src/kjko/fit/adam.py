@@ -9,7 +9,8 @@ import optax
 from jaxtyping import Key
 
 from kjko.fit.held_out import split
-from kjko.interfaces import AbstractFit, Control, FitResult, Objective, Stage
+from kjko.interfaces import AbstractFit, Control, FitResult, Stage
+from kjko.subproblem import Subproblem
 
 
 class Adam(AbstractFit):
@@ -29,7 +30,7 @@ class Adam(AbstractFit):
     warm_start: bool = False
 
     def __call__(
-        self, objective: Objective, control: Control, previous: Control, stage: Stage, key: Key
+        self, subproblem: Subproblem, control: Control, previous: Control, stage: Stage, key: Key
     ) -> FitResult:
         fitted, held = split(stage, self.held_out, key)
         params, static = eqx.partition(
@@ -41,7 +42,7 @@ class Adam(AbstractFit):
         optimiser = optax.adam(rate)
 
         def loss_on(part, params):
-            return objective(eqx.combine(params, static), part)
+            return subproblem(eqx.combine(params, static), part)
 
         def choose(best, params, loss, det_min):
             """Keep what does best on the held-out particles; without any, the newest."""

@@ -23,6 +23,9 @@ class External(AbstractForce):
     def acceleration(self, state: None, x: Float[Array, " d"]) -> Float[Array, " d"]:
         return -jax.grad(self.potential)(x)
 
+    def potential_energy(self, state: None, x: Float[Array, " d"]) -> Float[Array, ""]:
+        return self.potential(x)
+
     def energy(self, state: None, x: Float[Array, "n d"]) -> Float[Array, ""]:
         """Mean of φ over the particles."""
         return jnp.mean(jax.vmap(self.potential)(x))

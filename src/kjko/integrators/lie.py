@@ -17,6 +17,9 @@ class Lie(AbstractIntegrator):
     map: AbstractMap = StormerVerlet()
     fraction: ClassVar[float] = 1.0
 
+    def substeps(self, collisions: float) -> int:
+        return 1
+
     def prepare(
         self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
     ) -> tuple[Stage, ForceState]:

@@ -16,6 +16,9 @@ class SymplecticEuler(AbstractIntegrator):
 
     fraction: ClassVar[float] = 1.0
 
+    def substeps(self, collisions: float) -> int:
+        return 1
+
     def prepare(
         self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
     ) -> tuple[Stage, ForceState]:

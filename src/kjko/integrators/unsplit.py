@@ -18,6 +18,9 @@ class Unsplit(AbstractIntegrator):
     map: AbstractMap = StormerVerlet()
     fraction: ClassVar[float] = 1.0
 
+    def substeps(self, collisions: float) -> int:
+        return 1
+
     def prepare(
         self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
     ) -> tuple[Stage, ForceState]:
