@@ -64,8 +64,8 @@ def errors(integrator, dt, end_time=1.0):
     for _ in range(round(end_time / dt)):
         stage, state = integrator.prepare(particles, problem.force, None, dt)
         control = best_affine(stage, problem, integrator.fraction * dt)
-        u, matrix = response(control, stage)
-        moved, _ = move(kjko.JKO(), stage, u, matrix, dt)
+        by = response(control, stage)
+        moved, _ = move(kjko.JKO(), stage, by, dt)
         particles, _ = integrator.finish(moved, problem.force, state, dt)
     mean, covariance = exact.at(end_time)
     z = np.concatenate([particles.x, particles.v], axis=1)

@@ -27,16 +27,16 @@ def test_loss_is_the_printed_objective(integrator, d, log_det, double):
     stage, state = integrator.prepare(particles, problem.force, None, h)
 
     def printed(control):
-        u, matrix = response(control, stage)
-        end, _ = move(method, stage, u, matrix, h)
-        cost = 0.5 * h * np.mean(np.sum(u**2, axis=1))
+        by = response(control, stage)
+        end, _ = move(method, stage, by, h)
+        cost = 0.5 * h * np.mean(np.sum(by.u**2, axis=1))
         kinetic = 0.5 * np.mean(np.sum(end.v**2, axis=1))
         potential = np.mean(jax.vmap(anharmonic_potential)(end.x))
         return float(cost + 0.6 * (kinetic + potential + 1.4 * np.mean(end.log_f)))
 
     control = strong_control(d)
-    u, matrix = response(control, stage)
-    loss = method.loss(u, matrix, stage, problem, state, h)
+    by = response(control, stage)
+    loss = method.loss(by, stage, problem, state, h)
     expected = printed(control) - printed(kjko.Affine(d))  # an affine control starts at zero
     assert float(loss) == pytest.approx(expected, abs=1e-12)
 
@@ -66,8 +66,8 @@ def test_minimiser_is_the_implicit_euler_step(double):
     )
 
     def loss(control):
-        u, matrix = response(control, stage)
-        return kjko.JKO().loss(u, matrix, stage, problem, state, h)
+        by = response(control, stage)
+        return kjko.JKO().loss(by, stage, problem, state, h)
 
     gradient = jax.grad(loss)(control)
     np.testing.assert_allclose(gradient.weight[0, 1], 0, atol=1e-12)
@@ -102,8 +102,8 @@ def test_linear_log_determinant_has_no_minimum(double):
     stage, state = kjko.Lie().prepare(particles, problem.force, None, 0.1)
 
     def loss(log_det, c):
-        u, matrix = response(lambda x, v: c * jnp.sin(w * v) / w, stage)
-        return float(kjko.JKO(log_det).loss(u, matrix, stage, problem, state, 0.1))
+        by = response(lambda x, v: c * jnp.sin(w * v) / w, stage)
+        return float(kjko.JKO(log_det).loss(by, stage, problem, state, 0.1))
 
     assert loss("linear", 1e6) < 10 * loss("linear", 1e5) * 0.99 < 0
     assert loss("exact", 1e6) > 20 * loss("linear", 1e6) / 1e4

@@ -58,6 +58,14 @@ class Stage(eqx.Module):
         return jax.tree.map(lambda leaf: leaf[rows], self)
 
 
+class Response(eqx.Module):
+    """A control at the particles of a stage: u, M (see `Stage`) and the divergence ∇ᵥ·u."""
+
+    u: Float[Array, "n d"]
+    matrix: Float[Array, "n d d"]
+    divergence: Float[Array, " n"]
+
+
 class AbstractForce(eqx.Module):
     """x -> acceleration. It may be self-consistent, and may carry a state (a field on a grid)."""
 
@@ -116,25 +124,17 @@ class AbstractMethod(eqx.Module):
 
     @abc.abstractmethod
     def loss(
-        self,
-        u: Float[Array, "n d"],
-        matrix: Float[Array, "n d d"],
-        stage: Stage,
-        problem: Any,
-        state: ForceState,
-        h: float,
+        self, response: Response, stage: Stage, problem: Any, state: ForceState, h: float
     ) -> Float[Array, ""]:
-        """The objective of a step of size h by u, minus its value at u = 0. `matrix` is M.
+        """The objective of a step of size h by the control, minus its value at u = 0.
 
         The difference is what is minimised either way; it has no large constant to round against,
         and no sampling noise of log f in it, so its values on two samples can be compared.
         """
 
     @abc.abstractmethod
-    def log_determinant(
-        self, matrix: Float[Array, "n d d"], determinant: Float[Array, " n"], h: float
-    ) -> Float[Array, " n"]:
-        """log det(I + h M) as this method takes it, given M and det(I + h M)."""
+    def log_determinant(self, response: Response, h: float) -> Float[Array, " n"]:
+        """log det(I + h M) as this method takes it."""
 
 
 class FitResult(eqx.Module):
@@ -153,7 +153,7 @@ class AbstractFit(eqx.Module):
     def __call__(
         self, subproblem: Any, control: Control, previous: Control, stage: Stage, key: Key
     ) -> FitResult:
-        """Minimise the loss over controls whose whole move does not fold.
+        """Minimise the loss; where particles are held out, over controls that do not fold the map.
 
         `subproblem(control, stage)` is the loss and the smallest determinant of the whole move.
 

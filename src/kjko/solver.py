@@ -103,11 +103,10 @@ class Solver(eqx.Module):
         h = self.integrator.fraction * dt
         subproblem = Subproblem(self.method, problem, force, h, dt)
         fit = self.fit(subproblem, self.control, previous, stage, key)
-        u, matrix = response(fit.control, stage)
-        middle, det_fit = move(self.method, stage, u, matrix, h)
-        moved, det = move(self.method, stage, u, matrix, dt)
-        det_min = jnp.minimum(jnp.min(det_fit), jnp.min(det))
-        return moved, StepInfo(fit, u, middle, det_min)
+        by = response(fit.control, stage)
+        middle, _ = move(self.method, stage, by, h)
+        moved, _ = move(self.method, stage, by, dt)
+        return moved, StepInfo(fit, by.u, middle, subproblem.det_min(by))
 
 
 def _repeat(

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.interfaces import AbstractMethod, Control, ForceState, Stage
+from kjko.interfaces import AbstractMethod, Control, ForceState, Response, Stage
 from kjko.problem import Problem
 from kjko.transport import determinant, response
 
@@ -19,7 +19,12 @@ class Subproblem(eqx.Module):
     dt: float
 
     def __call__(self, control: Control, stage: Stage) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """The loss, and the smallest determinant of the whole move at the stage's particles."""
-        u, matrix = response(control, stage)
-        loss = self.method.loss(u, matrix, stage, self.problem, self.force, self.h)
-        return loss, jnp.min(determinant(matrix, self.dt))
+        """The loss, and the smallest determinant at the stage's particles."""
+        by = response(control, stage)
+        loss = self.method.loss(by, stage, self.problem, self.force, self.h)
+        return loss, self.det_min(by)
+
+    def det_min(self, by: Response) -> Float[Array, ""]:
+        """The smallest determinant of the step of size h and of the whole move."""
+        half, whole = (jnp.min(determinant(by.matrix, step)) for step in (self.h, self.dt))
+        return jnp.minimum(half, whole)

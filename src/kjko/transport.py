@@ -4,29 +4,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.interfaces import AbstractMethod, Control, Particles, Stage
+from kjko.interfaces import AbstractMethod, Control, Particles, Response, Stage
 
 BLOCK = 65_536  # particles at a time: what the control needs on the way does not grow with n
 
 
-def response(control: Control, stage: Stage) -> tuple[Float[Array, "n d"], Float[Array, "n d d"]]:
-    """u and M = ∇ᵥu Aᵀ − shear · ∇ₓu at every particle of the stage.
+def response(control: Control, stage: Stage) -> Response:
+    """u, M = ∇ᵥu Aᵀ − shear · ∇ₓu and ∇ᵥ·u at every particle of the stage.
 
     Column k of M is the derivative of u along (−shear · e_k, Aᵀ e_k): d forward-mode products.
     """
     identity = jnp.eye(stage.v.shape[-1], dtype=stage.v.dtype)
 
-    def at_particle(x, v, a):
-        def column(k):
-            direction = (-stage.shear * identity[k, : x.size], a[k])
-            return jax.jvp(control, (x, v), direction)
-
-        values, columns = zip(*(column(k) for k in range(v.size)), strict=True)
-        return values[0], jnp.stack(columns, axis=-1)
+    def along(x, v, dx, dv):
+        return jax.jvp(control, (x, v), (dx, dv))
 
     def at_row(row):
         x, v, a = row
-        return at_particle(x, v, identity if a is None else a)
+        a = identity if a is None else a
+        directions = [(-stage.shear * e[: x.size], a[k]) for k, e in enumerate(identity)]
+        values, columns = zip(*(along(x, v, *direction) for direction in directions), strict=True)
+        matrix = jnp.stack(columns, axis=-1)
+        if stage.shear or stage.response is not None:
+            slopes = [along(x, v, 0 * x, e)[1][k] for k, e in enumerate(identity)]
+            divergence = jnp.sum(jnp.stack(slopes))
+        else:
+            divergence = jnp.trace(matrix)
+        return Response(values[0], matrix, divergence)
 
     rows = (stage.x, stage.v, stage.response)
     if stage.x.shape[0] <= BLOCK:
@@ -40,17 +44,12 @@ def determinant(matrix: Float[Array, "n d d"], h: float) -> Float[Array, " n"]:
 
 
 def move(
-    method: AbstractMethod,
-    stage: Stage,
-    u: Float[Array, "n d"],
-    matrix: Float[Array, "n d d"],
-    h: float,
+    method: AbstractMethod, stage: Stage, by: Response, h: float
 ) -> tuple[Particles, Float[Array, " n"]]:
-    """The step of size h by u, and det(I + h M) at every particle (see `Stage`)."""
-    det = determinant(matrix, h)
+    """The step of size h by a control, and det(I + h M) at every particle (see `Stage`)."""
     moved = Particles(
-        x=stage.x_free + stage.drift * h * u,
-        v=stage.v_free + h * u,
-        log_f=stage.log_f - method.log_determinant(matrix, det, h),
+        x=stage.x_free + stage.drift * h * by.u,
+        v=stage.v_free + h * by.u,
+        log_f=stage.log_f - method.log_determinant(by, h),
     )
-    return moved, det
+    return moved, determinant(by.matrix, h)

@@ -143,15 +143,16 @@ def residual(
     problem, h = subproblem.problem, subproblem.h
     rate = problem.collision_rate
     psi = jax.vmap(control.potential)(stage.x, stage.v)
-    u, matrix = response(control, stage)
+    by = response(control, stage)
+    u = by.u
     quadratic = 0.5 * h * (1 + rate * h) * jnp.sum(u**2, axis=-1)
     linear = psi + quadratic + rate * h * jnp.sum(u * stage.v, axis=-1)
-    return linear / (rate * problem.temperature) - extended_log(determinant(matrix, h)) + g
+    return linear / (rate * problem.temperature) - extended_log(determinant(by.matrix, h)) + g
 
 
 def _shortening(subproblem: Subproblem, control: Gradient, stage: Stage) -> Float[Array, ""]:
     """The largest of the fractions of a control up to which the map folds at no particle."""
-    _, matrix = response(control, stage)
+    matrix = response(control, stage).matrix
     lowest = jnp.stack([jnp.min(determinant(s * matrix, subproblem.dt)) for s in SHORTER])
     safe = jnp.flip(jnp.cumprod(jnp.flip(lowest > DET_MIN)))  # and so for all smaller ones
     return jnp.max(jnp.asarray(SHORTER, dtype=stage.v.dtype) * safe)
