@@ -14,7 +14,7 @@ import test_store
 from typer.testing import CliRunner
 
 from kjko import cases, cli, run, store
-from kjko.case import load
+from kjko.case import Case, load
 
 SMALL = [word for override in test_store.SMALL for word in ("--set", override)]
 
@@ -81,6 +81,9 @@ BAD = {  # override: how the line begins
         "problem.law.covariance=[[1e-40, 0], [0, 1]]": (
             "problem.law.covariance.0.0: expected zero or a number from 1e-38 to 3e+38 in single"
         ),
+        "problem.law.covariance=[[1e300, 0], [0, 1]]": (
+            "problem.law.covariance.0.0: expected zero or a number from 1e-38 to 3e+38 in single"
+        ),
         "problem.potential.stiffness=-2": (
             "problem.potential.stiffness: expected a number greater than 0, got -2"
         ),
@@ -139,9 +142,7 @@ BAD = {  # override: how the line begins
         "problem.law.velocity.means=[]": (
             "problem.law.velocity.means: expected at least one list of"
         ),
-        "problem.law.velocity.means=[[1, 2]]": (
-            "problem.law.velocity.means.0: expected a list of"
-        ),
+        "problem.law.velocity.means=[[1, 2]]": ("problem.law.velocity.means.0: expected a list of"),
         "problem.law.velocity.widths=[1.0]": (
             "problem.law.velocity.widths: expected a list of length 2, got length 1; it follows"
             " from problem.law.velocity.means"
@@ -334,8 +335,29 @@ def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "write_checkpoint", write_and_signal)
     message = line(kjko("run", "gaussian-1d", "--out", "run", *SMALL), 75)
-    assert message == "stopped at once; `kjko resume` goes on from a run's last checkpoint"
+    assert message == "stopped at once; `kjko resume run` goes on from the last checkpoint"
     assert test_store.names(tmp_path / "run" / "checkpoints")[-1] == "step_000002.npz"
+
+
+@pytest.mark.parametrize("command", ["validate", "run", "converge"])
+def test_a_stop_that_leaves_no_checkpoint(command, tmp_path, monkeypatch):
+    """Ctrl-C while the case is built: nothing is there to be resumed."""
+    monkeypatch.setattr(Case, "build", interrupted)
+    assert line(kjko(command, "gaussian-1d", *SMALL), 130) == "stopped"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_while_drawing(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "_draw", interrupted)
+    assert line(kjko("plot", "run"), 130) == "stopped"
+    message = "stopped at once; `kjko resume run` goes on from the last checkpoint"
+    result = kjko("run", "gaussian-1d", "--out", "run", *SMALL)
+    assert result.exit_code == 75 and result.stderr.endswith(f"\nkjko: {message}\n")
+    assert line(kjko("resume", "run"), 75) == message
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
 
 
 # In new processes.
@@ -363,7 +385,7 @@ def test_a_run_in_three_processes_is_the_run_in_one(tmp_path):
     """Killed, damaged, resumed, stopped, resumed: the same bits as here without a stop."""
     kill = "if record['step'] == 3: os.kill(os.getpid(), signal.SIGKILL)"
     with process("run", "gaussian-1d", "--out", "run", *SMALL, hook=kill) as first:
-        assert first.wait(60) == -signal.SIGKILL
+        assert first.wait(300) == -signal.SIGKILL
     newest = tmp_path / "run" / "checkpoints" / "step_000002.npz"
     newest.write_bytes(newest.read_bytes()[:100])
 
@@ -372,7 +394,7 @@ def test_a_run_in_three_processes_is_the_run_in_one(tmp_path):
         assert second.stdout and second.stdout.readline() == "ready\n"
         time.sleep(0.1)  # until it waits for a signal
         second.send_signal(signal.SIGTERM)
-        _, errors = second.communicate(timeout=60)
+        _, errors = second.communicate(timeout=300)
     assert second.returncode == 75
     assert errors.splitlines() == [
         "kjko: step_000002.npz is damaged; going on from step 0",
@@ -380,7 +402,7 @@ def test_a_run_in_three_processes_is_the_run_in_one(tmp_path):
     ]
 
     with process("resume", "run") as third:
-        _, errors = third.communicate(timeout=60)
+        _, errors = third.communicate(timeout=300)
     assert third.returncode == 0
     assert errors.startswith("step 6/6, t = 0.6, free energy = ") and errors.count("\n") == 1
 
@@ -393,7 +415,9 @@ def test_help_cases_and_show_are_light():
 import sys
 from typer.testing import CliRunner
 from kjko.cli import app
-for arguments in (["--help"], ["run", "--help"], ["cases"], ["show", "gaussian-1d"]):
+open("mine.toml", "w").close()
+shows = (["show", "gaussian-1d"], ["show", "mine.toml"])
+for arguments in (["--help"], ["run", "--help"], ["cases"], *shows):
     assert CliRunner().invoke(app, arguments).exit_code == 0
 print({"jax", "equinox", "numpy", "h5py", "matplotlib"} & set(sys.modules))
 """

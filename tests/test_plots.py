@@ -8,7 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from test_store import small_case
 
+from kjko import run
 from kjko.plots import draw, draw_convergence
 
 NUMBER, BINS, STEPS = 400, 160, 6
@@ -88,6 +90,11 @@ def test_every_figure_is_drawn(tmp_path, dimension):
     paths = draw(folder)
     assert _names(paths) == EVERY
     assert sorted(paths) == sorted((folder / "figures").iterdir())
+
+
+def test_a_folder_that_a_run_wrote(tmp_path):
+    run.start(small_case(), tmp_path / "run")
+    assert _names(draw(tmp_path / "run")) == EVERY
 
 
 def test_a_periodic_run(tmp_path):

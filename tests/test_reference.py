@@ -1,12 +1,15 @@
 """The references against independent computations."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import anharmonic_potential, asymmetric_problem
+from scipy import stats
 from scipy.integrate import dblquad, quad, solve_ivp
 
 import kjko
+from kjko.potentials import AbstractSeparable
 from kjko.reference import exact_gaussian, stationary
 
 
@@ -63,18 +66,60 @@ def problem_with(potential, d, temperature=1.3):
     return kjko.Problem(kjko.External(potential), law, temperature=temperature)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3])
-def test_stationary_of_a_coupled_quadratic(d, double):
-    """Not separable: the tensor grid, against the closed form."""
-    problem = asymmetric_problem(d)
-    law = stationary(problem, d)
-    covariance = exact_gaussian(problem).covariance_stationary
-    expected = 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
+def assert_normal(law, mean, covariance, temperature=1.3):
+    """The law in x is normal; covariance is of x."""
+    d = len(mean)
+    log_x = 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
+    expected = log_x + 0.5 * d * np.log(2 * np.pi * temperature)
     assert law.log_normaliser == pytest.approx(expected, abs=1e-8)
-    for i in range(d):
-        z = law.nodes[i] - problem.force.potential.center[i]
-        density = np.exp(-0.5 * z**2 / covariance[i, i]) / np.sqrt(2 * np.pi * covariance[i, i])
-        np.testing.assert_allclose(law.marginals[i], density, atol=1e-6)
+    for nodes, marginal, m, variance in zip(
+        law.nodes, law.marginals, mean, np.diag(covariance), strict=True
+    ):
+        width = np.sqrt(variance)
+        np.testing.assert_allclose(marginal * width, stats.norm.pdf((nodes - m) / width), atol=1e-6)
+        assert np.trapezoid(marginal, nodes) == pytest.approx(1, abs=1e-8)
+
+
+@pytest.mark.parametrize("grid", [False, True], ids=["closed form", "grid"])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_stationary_of_a_coupled_quadratic(d, grid, double):
+    problem = asymmetric_problem(d)
+    potential = problem.force.potential
+    law = stationary(problem_with((lambda x: potential(x)) if grid else potential, d), d)
+    assert_normal(law, potential.center, 1.3 * np.linalg.inv(potential.stiffness))
+
+
+STIFF, FAR_OFF = np.diag([0.01, 1.0, 100.0]), np.full(2, 150.0)
+
+
+@pytest.mark.parametrize("grid", [False, True], ids=["closed form", "grid"])
+@pytest.mark.parametrize(
+    ("stiffness", "center"),
+    [(STIFF, np.zeros(3)), (2 * np.eye(2), FAR_OFF), (np.diag([0.1, 40.0]), -FAR_OFF)],
+    ids=["stiff", "off-centre", "both"],
+)
+def test_stationary_of_a_stiff_or_off_centre_quadratic(stiffness, center, grid, double):
+    potential = kjko.Quadratic(stiffness, center)
+    d = len(center)
+    law = stationary(problem_with((lambda x: potential(x)) if grid else potential, d), d)
+    assert_normal(law, center, 1.3 * np.linalg.inv(stiffness))
+
+
+def test_stationary_of_a_quadratic_in_five_dimensions(double):
+    potential = asymmetric_problem(5).force.potential
+    law = stationary(asymmetric_problem(5), 5)
+    assert_normal(law, potential.center, 1.3 * np.linalg.inv(potential.stiffness))
+
+
+class Moved(AbstractSeparable):
+    """Another separable potential, each coordinate scaled and then moved."""
+
+    potential: AbstractSeparable
+    scale: np.ndarray
+    center: np.ndarray
+
+    def terms(self, x):
+        return self.potential.terms((x - self.center) / self.scale)
 
 
 @pytest.mark.parametrize("potential", [kjko.Multiwell(), kjko.DoubleWell(2.0, 1.5)], ids=repr)
@@ -86,13 +131,61 @@ def test_stationary_of_a_separable_potential(potential, d, double):
     assert law.log_normaliser == pytest.approx(expected, abs=1e-8)
 
 
-def test_stationary_of_a_callable(double):
+@pytest.mark.parametrize("potential", [kjko.Multiwell(), kjko.DoubleWell(2.0, 1.5)], ids=repr)
+def test_stationary_of_an_off_centre_separable_potential(potential, double):
+    scale, center = np.array([0.01, 1.0, 30.0, 2.0]), np.array([5.0, -150.0, 700.0, 0.0])
+    at_origin = stationary(problem_with(potential, 4), 4)
+    law = stationary(problem_with(Moved(potential, scale, center), 4), 4)
+    expected = at_origin.log_normaliser + np.log(scale).sum()
+    assert law.log_normaliser == pytest.approx(expected, abs=1e-7)
+    mean = np.trapezoid(law.nodes * law.marginals, law.nodes, axis=1)
+    np.testing.assert_allclose(mean, center, atol=1e-6)
+
+
+def test_stationary_looks_beyond_high_barriers(double):
+    """Wells that are 80 T₀ apart in energy all count."""
+    potential = kjko.Multiwell(stiffness=1.0, amplitude=50.0)
+    law = stationary(problem_with(potential, 1), 1)
+    x = np.linspace(-14, 14, 40_001)
+    weight = np.exp(-(0.5 * x**2 + 50 * np.cos(2 * np.pi * x) + 50) / 1.3)
+    expected = np.log(np.trapezoid(weight, x)) + 50 / 1.3 + 0.5 * np.log(2 * np.pi * 1.3)
+    assert law.log_normaliser == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("center", [(0.0, 0.0), (20.0, -170.0)], ids=["centred", "off-centre"])
+def test_stationary_of_a_callable(center, double):
     def potential(x):
         return anharmonic_potential(x) + 0.1 * jnp.sum(x**4)
 
-    law = stationary(problem_with(potential, 2), 2)
-    x_part = dblquad(lambda y, x: np.exp(-potential(jnp.array([x, y])) / 1.3), -6, 6, -6, 6)[0]
+    law = stationary(problem_with(lambda x: potential(x - jnp.array(center)), 2), 2)
+    x, w = np.polynomial.legendre.leggauss(200)
+    mesh = 6 * np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2)
+    x_part = 36 * np.outer(w, w).ravel() @ np.exp(-jax.vmap(potential)(jnp.asarray(mesh)) / 1.3)
     assert law.log_normaliser == pytest.approx(np.log(x_part * 2 * np.pi * 1.3), abs=1e-7)
+
+
+@pytest.mark.parametrize("angle", [np.pi / 4, 0.3], ids=["along the diagonal", "across the grid"])
+def test_no_stationary_law_that_is_not_resolved(angle, double):
+    """A valley narrower than the grid."""
+    along = jnp.array([np.cos(angle), np.sin(angle)])
+    across = jnp.array([-np.sin(angle), np.cos(angle)])
+
+    def valley(x):
+        return 0.5 * (along @ x) ** 2 + 0.5e6 * (across @ x) ** 2
+
+    assert stationary(problem_with(valley, 2), 2) is None
+
+
+def test_no_stationary_law_with_a_spike_that_is_not_resolved(double):
+    class Spike(AbstractSeparable):
+        def terms(self, x):
+            return 0.5 * x**2 - 20 * jnp.exp(-((1e4 * x) ** 2))
+
+    assert stationary(problem_with(Spike(), 1), 1) is None
+
+
+def test_no_stationary_law_of_a_saddle():
+    assert stationary(problem_with(kjko.Quadratic(np.diag([1.0, -1.0]), np.zeros(2)), 2), 2) is None
 
 
 def test_stationary_of_a_periodic_potential(double):
@@ -109,3 +202,23 @@ def test_no_stationary_law_without_confinement():
     assert stationary(problem_with(lambda x: -jnp.sum(x), 1), 1) is None
     assert stationary(problem_with(kjko.Multiwell(), 4), 4) is not None
     assert stationary(problem_with(anharmonic_potential, 4), 4) is None
+
+
+@pytest.mark.parametrize(
+    ("stiffness", "center", "message"),
+    [
+        ([[1.0, 0.5], [0.0, 1.0]], [0.0, 0.0], "stiffness: must be symmetric"),
+        ([[1.0, 0.0], [0.0, 1.0]], [0.0], "need shapes"),
+        ([[1.0, 0.0]], [0.0, 0.0], "need shapes"),
+        (2.0, 0.0, "need shapes"),
+    ],
+)
+def test_a_quadratic_that_is_refused(stiffness, center, message):
+    with pytest.raises(ValueError, match=message):
+        kjko.Quadratic(jnp.array(stiffness), jnp.array(center))
+
+
+def test_a_law_and_a_box_that_do_not_go_together():
+    law, box = asymmetric_problem(1).law, kjko.Box(np.ones(1))
+    with pytest.raises(ValueError, match="law: this law is not periodic in x and the box is"):
+        kjko.Problem(kjko.External(kjko.Sine(box.length)), law, box=box)

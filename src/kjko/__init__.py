@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kjko.controls import MLP as MLP
     from kjko.controls import Affine as Affine
+    from kjko.controls import Gradient as Gradient
     from kjko.controls import Periodic as Periodic
+    from kjko.diagnostics import NumericalFailure as NumericalFailure
     from kjko.evolution import simulate as simulate
+    from kjko.features import FourierHermite as FourierHermite
+    from kjko.features import Quadratics as Quadratics
+    from kjko.features import RandomTanh as RandomTanh
     from kjko.fit import Adam as Adam
+    from kjko.fit import Newton as Newton
     from kjko.forces import External as External
     from kjko.integrators import DriftKick as DriftKick
     from kjko.integrators import Lie as Lie
@@ -36,10 +42,11 @@ if TYPE_CHECKING:
     from kjko.solver import Solver as Solver
 
 _HOME = {
-    "controls": ("Affine", "MLP", "Periodic"),
+    "controls": ("Affine", "Gradient", "MLP", "Periodic"),
     "diagnostics": ("NumericalFailure",),
     "evolution": ("simulate",),
-    "fit": ("Adam",),
+    "features": ("FourierHermite", "Quadratics", "RandomTanh"),
+    "fit": ("Adam", "Newton"),
     "forces": ("External",),
     "integrators": (
         "DriftKick",

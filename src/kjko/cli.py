@@ -12,7 +12,7 @@ import typer
 
 from kjko import cases
 
-BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT, STOPPED = 2, 3, 4, 5, 75
+BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT, RESUMABLE, STOPPED = 2, 3, 4, 5, 75, 130
 
 app = typer.Typer(
     help="Density, entropy and free energy of kinetic Fokker-Planck equations.",
@@ -36,13 +36,15 @@ def list_cases() -> None:
 
 @app.command()
 def show(case: CaseName) -> None:
-    """Print a built-in case, to copy and edit."""
-    if case not in cases.names():
-        with _exit_codes():  # for the nearest names
-            _load(case, None)
-        typer.echo(Path(case).read_text(encoding="utf-8"), nl=False)
-        return
-    typer.echo(cases.text(case), nl=False)
+    """Print a case, to copy and edit."""
+    path = Path(case)
+    with _exit_codes():
+        if case in cases.names():
+            typer.echo(cases.text(case), nl=False)
+        elif path.suffix == ".toml" and path.is_file():
+            typer.echo(path.read_bytes(), nl=False)
+        else:
+            _load(case, None)  # refuses it, with the nearest names
 
 
 @app.command()
@@ -67,8 +69,9 @@ def run(
         from kjko import run as runner
 
         folder = out or _free_folder(Path("runs") / Path(case).stem)
-        runner.start(loaded, folder)
-        _draw(folder)
+        with _resumable(folder):
+            runner.start(loaded, folder)
+            _draw(folder)
 
 
 @app.command()
@@ -77,9 +80,11 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     with _exit_codes():
         from kjko import run as runner
 
-        _set_precision(runner.read_case(folder))
-        runner.resume(folder)
-        _draw(folder)
+        case = runner.read_case(folder)
+        _set_precision(case)
+        with _resumable(folder):
+            runner.resume(case, folder)
+            _draw(folder)
 
 
 @app.command()
@@ -167,8 +172,38 @@ def _free_folder(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Ctrl-C stops a run that can be resumed, once it has a checkpoint."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from kjko.run import Interrupted
+
+        if not any(folder.glob("checkpoints/step_*.npz")):
+            raise
+        raise Interrupted(
+            f"stopped at once; `kjko resume {folder}` goes on from the last checkpoint"
+        ) from None
+
+
+@contextlib.contextmanager
 def _exit_codes() -> Iterator[None]:
     """An expected failure becomes one line and its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("kjko: stopped", err=True)
+        raise typer.Exit(STOPPED) from None
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        typer.echo(f"kjko: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(code) from None
+
+
+def _exit_code(error: Exception) -> int | None:
+    """None for what is not expected."""
     from kjko.case import BadInput
     from kjko.diagnostics import NumericalFailure
     from kjko.run import Interrupted
@@ -179,17 +214,9 @@ def _exit_codes() -> Iterator[None]:
         NumericalFailure: NUMERICAL,
         OSError: INPUT_OUTPUT,
         NoCheckpoint: NO_CHECKPOINT,
-        Interrupted: STOPPED,
+        Interrupted: RESUMABLE,
     }
-    try:
-        yield
-    except tuple(codes) as error:
-        typer.echo(f"kjko: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(next(c for kind, c in codes.items() if isinstance(error, kind))) from None
-    except KeyboardInterrupt:
-        line = "kjko: stopped at once; `kjko resume` goes on from a run's last checkpoint"
-        typer.echo(line, err=True)
-        raise typer.Exit(STOPPED) from None
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), None)
 
 
 def main() -> None:

@@ -16,6 +16,23 @@ from kjko.solver import Solver, State, StepInfo
 
 Record = dict[str, Any]
 BINS = 160  # of the marginals, as in Figure 7
+KEYS = (  # of a record, in this order
+    "step",
+    "time",
+    "energy_kinetic",
+    "energy_potential",
+    "entropy",
+    "free_energy",
+    "kl_stationary",
+    "drift_error",
+    "loss",
+    "loss_heldout",
+    "fit_iterations",
+    "det_min",
+    "marginal_kl_x",
+    "marginal_kl_v",
+    "seconds",
+)
 # Looked at in this order after every step: a cause comes before what it spoils.
 CHECKED = ("loss", "det_min", "energy_kinetic", "energy_potential", "entropy")
 
@@ -131,6 +148,16 @@ def measure(
     and `loss_heldout` are the objective on the fitted and on the held-out particles, minus its
     value at u = 0; `seconds` is left to the caller. None where a quantity has no meaning.
     """
+    step = int(state.step)
+    record: Record = dict.fromkeys(KEYS)
+    record |= {"step": step, "time": step * solver.time_step}
+    record |= _of_state(problem, refs, state)
+    if info is not None:
+        record |= _of_step(problem, solver, refs, step, info)
+    return record
+
+
+def _of_state(problem: Problem, refs: References, state: State) -> Record:
     averages = jax.device_get(_averages(problem, state, refs.bins))
     kinetic, potential, entropy = (
         float(averages[k]) for k in ("energy_kinetic", "energy_potential", "entropy")
@@ -140,37 +167,34 @@ def measure(
     if refs.stationary is not None:
         kl = free_energy / problem.temperature + refs.stationary.log_normaliser
     marginal_x = averages.get("marginal_kl_x")
-    step = int(state.step)
-    record: Record = {
-        "step": step,
-        "time": step * solver.time_step,
+    return {
         "energy_kinetic": kinetic,
         "energy_potential": potential,
         "entropy": entropy,
         "free_energy": free_energy,
         "kl_stationary": kl,
-        "drift_error": None,
-        "loss": None,
-        "loss_heldout": None,
-        "fit_iterations": None,
-        "det_min": None,
         "marginal_kl_x": None if marginal_x is None else marginal_x.tolist(),
         "marginal_kl_v": averages["marginal_kl_v"].tolist(),
-        "seconds": None,
     }
-    if info is None:
-        return record
+
+
+def _of_step(
+    problem: Problem, solver: Solver, refs: References, step: int, info: StepInfo
+) -> Record:
+    drift_error = None
     if refs.exact is not None:
         time = (step - 1 + solver.integrator.fraction) * solver.time_step
         mean, covariance = refs.exact.at(time)
         as_array = [jnp.asarray(a, dtype=info.u.dtype) for a in (mean, np.linalg.inv(covariance))]
-        record["drift_error"] = float(_drift_error(problem, info, *as_array))
+        drift_error = float(_drift_error(problem, info, *as_array))
     heldout = float(info.fit.loss_heldout)
-    record["loss"] = float(info.fit.loss)
-    record["loss_heldout"] = None if np.isnan(heldout) else heldout
-    record["fit_iterations"] = int(info.fit.iterations)
-    record["det_min"] = float(info.det_min)
-    return record
+    return {
+        "drift_error": drift_error,
+        "loss": float(info.fit.loss),
+        "loss_heldout": None if np.isnan(heldout) else heldout,
+        "fit_iterations": int(info.fit.iterations),
+        "det_min": float(info.det_min),
+    }
 
 
 def check(record: Record) -> None:

@@ -209,17 +209,16 @@ class FourierHermite(AbstractBasis):
     def potential(
         self, x: Float[Array, " d"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> Float[Array, ""]:
-        """Contracted coordinate by coordinate: X C Vᵀ, without the products."""
+        """Contracted coordinate by coordinate, X C Vᵀ, without the products."""
         of_x, of_v = self._functions_of_x(x), self._functions_of_v(v)
         sizes = [(b - a) * m for a, b, m in self.blocks]
-        rough = c[c.size - x.size * sum(sizes) :].reshape(x.size, -1)
-        total = self.quadratics.potential(x, v, c[: c.size - rough.size])
-        start = 0
-        for (a, b, m), size in zip(self.blocks, sizes, strict=True):
-            block = rough[:, start : start + size].reshape(x.size, b - a, m)
-            total += jnp.einsum("dj,djk,dk->", of_x[:, a:b], block, of_v[:, :m])
-            start += size
-        return total
+        smooth, rough = jnp.split(c, [c.size - x.size * sum(sizes)])
+        parts = jnp.split(rough.reshape(x.size, -1), np.cumsum(sizes)[:-1].tolist(), axis=1)
+        dense = jnp.zeros((x.size, of_x.shape[1], of_v.shape[1]), c.dtype)
+        for (a, b, m), part in zip(self.blocks, parts, strict=True):
+            dense = dense.at[:, a:b, :m].set(part.reshape(x.size, b - a, m))
+        rows = jnp.einsum("dj,djk->dk", of_x, dense)
+        return self.quadratics.potential(x, v, smooth) + jnp.sum(rows * of_v)
 
     def implicit(
         self, x: Float[Array, " d"], v: Float[Array, " d"], rate: float, temperature: float

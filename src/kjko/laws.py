@@ -33,7 +33,7 @@ def _log_normal(z: Float[Array, " d"], covariance: Float[Array, "d d"]) -> Float
 def _check_covariance(name: str, covariance: Float[Array, "d d"]) -> None:
     c = np.asarray(covariance, dtype=float)
     symmetric = c.ndim == 2 and c.shape[0] == c.shape[1] and np.allclose(c, c.T)
-    if not symmetric or np.linalg.eigvalsh(c).min() <= 0:
+    if not (symmetric and np.linalg.eigvalsh(c).min() > 0):  # nan is refused too
         raise ValueError(f"{name}: must be symmetric and positive definite")
 
 

@@ -4,14 +4,26 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
 class Quadratic(eqx.Module):
-    """φ(x) = ½ (x − c)ᵀ K (x − c), K the `stiffness` (d × d), c the `center` (d)."""
+    """φ(x) = ½ (x − c)ᵀ K (x − c), K the `stiffness` (d × d), c the `center` (d).
+
+    Raises ValueError if K is not symmetric or the shapes do not fit.
+    """
 
     stiffness: Float[Array, "d d"] = eqx.field(converter=jnp.asarray)
     center: Float[Array, " d"] = eqx.field(converter=jnp.asarray)
+
+    def __check_init__(self):
+        k, c = self.stiffness.shape, self.center.shape
+        if len(c) != 1 or k != (*c, *c):
+            raise ValueError(f"stiffness, center: need shapes (d, d) and (d,), got {k} and {c}")
+        stiffness = np.asarray(self.stiffness)
+        if not np.allclose(stiffness, stiffness.T):
+            raise ValueError("stiffness: must be symmetric; its symmetric part gives the same φ")
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
         y = x - self.center

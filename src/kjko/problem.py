@@ -28,7 +28,7 @@ class Problem(eqx.Module):
     equation (7) with a temperature. `force`: −∇ₓφ. `law`: f at t = 0. `collision_rate`: ε > 0.
     `temperature`: T₀ > 0. `box`: the periodic box in x; None is all of R^d.
 
-    Raises ValueError if ε or T₀ is not positive, or if the law is periodic and there is no box.
+    Raises ValueError if ε or T₀ is not positive, or if only one of law and box is periodic.
     """
 
     force: AbstractForce
@@ -43,6 +43,8 @@ class Problem(eqx.Module):
                 raise ValueError(f"{name}: must be > 0, got {getattr(self, name)}")
         if self.law.periodic and self.box is None:
             raise ValueError("law: this law is periodic in x; give the problem a periodic box")
+        if self.box is not None and not self.law.periodic:
+            raise ValueError("law: this law is not periodic in x and the box is; drop the box")
 
     def wrap(self, x: Float[Array, "n d_x"]) -> Float[Array, "n d_x"]:
         """x, taken back into the box if there is one."""

@@ -48,9 +48,11 @@ def start(case: Case, folder: Path) -> None:
         _continue(case, folder, setup, state, stop)
 
 
-def resume(folder: Path) -> None:
-    """Go on from the newest checkpoint that can be read. Raises as `start`, and NoCheckpoint."""
-    case = read_case(folder)
+def resume(case: Case, folder: Path) -> None:
+    """Go on from the newest checkpoint that can be read. Raises as `start`, and NoCheckpoint.
+
+    `case`: the folder's own, by `read_case`.
+    """
     with _stopping() as stop, _quiet():
         setup = _set_up(case)
         state, damaged = store.read_checkpoint(folder, like=setup.start)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from kjko.fit import Adam
+from kjko.fit import Newton
 from kjko.integrators import StrangMidpoint
 from kjko.interfaces import (
     AbstractFit,
@@ -56,7 +56,7 @@ class Solver(eqx.Module):
     time_step: float
     integrator: AbstractIntegrator = StrangMidpoint()
     method: AbstractMethod = JKO()
-    fit: AbstractFit = Adam()
+    fit: AbstractFit = Newton()
 
     def __check_init__(self):
         if not self.time_step > 0:

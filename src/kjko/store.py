@@ -4,7 +4,6 @@ Files are written to a temporary name, synced and renamed, so that a crash or a 
 the old one or none. HDF5 files are built in memory first: HDF5 ends the process on a full disk.
 """
 
-import contextlib
 import io
 import json
 import math
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kjko.diagnostics import Bins, Record, References, histogram
+from kjko.folder import read_series as read_series
 from kjko.interfaces import Particles
 from kjko.solver import State
 
@@ -121,19 +121,6 @@ def append_record(folder: Path, record: Record) -> None:
         raise
 
 
-def read_series(folder: Path) -> list[Record]:
-    """The records, without lines that a crash has cut or that are damaged otherwise."""
-    records = []
-    path = folder / "series.jsonl"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            record = json.loads(line)
-            if isinstance(record, dict) and isinstance(record.get("step"), int):
-                records.append(record)
-    return records
-
-
 def truncate_series(folder: Path, step: int) -> list[int]:
     """Forget the records after a step: they are about to be made again.
 
@@ -149,9 +136,9 @@ def write_snapshot(folder: Path, state: State, time: float, bins: Bins) -> None:
     """The particles (at most 100,000) and the histograms of all."""
     particles: Particles = state.particles
     x, v = np.asarray(particles.x), np.asarray(particles.v)
-    plane, x_edges, v_edges = np.histogram2d(
-        x[:, 0], v[:, 0], bins=[bins.x_edges[0], bins.v_edges[0]]
-    )
+    x1_edges, v1_edges = bins.x_edges[0], bins.v_edges[0]  # the end bins reach to infinity
+    x1, v1 = x[:, 0].clip(*x1_edges[[0, -1]]), v[:, 0].clip(*v1_edges[[0, -1]])
+    plane, _, _ = np.histogram2d(x1, v1, bins=[x1_edges, v1_edges])
     arrays = {
         "x": x[:KEPT_PARTICLES],
         "v": v[:KEPT_PARTICLES],

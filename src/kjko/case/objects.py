@@ -40,6 +40,8 @@ from kjko.potentials import Cosine, DoubleWell, Multiwell, Quadratic, Sine
 from kjko.problem import Box, Problem
 from kjko.solver import Solver
 
+MOST_COLLISIONS = 30.0  # εΔt that a step is asked to resolve by substeps
+
 
 class BadInput(ValueError):
     """Input that is refused: one line with the key, what was expected, what came, what to do."""
@@ -59,6 +61,12 @@ def build(case: CaseTable) -> Experiment:
     _check_range(case.model_dump(), solver.precision)
     with _at("solver"):
         number_of_steps(solver.end_time, solver.time_step)
+    collisions = case.problem.collision_rate * solver.time_step
+    if collisions > MOST_COLLISIONS:
+        raise BadInput(
+            f"solver.time_step: expected collision_rate * time_step <= {MOST_COLLISIONS:g}, got"
+            f" {collisions:g}; take a smaller time_step"
+        )
     if round(solver.fit.held_out * case.particles.number) >= case.particles.number:
         raise BadInput(
             f"solver.fit.held_out: {solver.fit.held_out:g} of {case.particles.number} particles"
@@ -231,10 +239,11 @@ def _check_range(value: Any, precision: str, *path: str) -> None:
             _check_range(item, precision, *path, str(key))
     elif isinstance(value, float) and value != 0:
         info = np.finfo(np.float32 if precision == "single" else np.float64)
-        if not info.tiny <= abs(value) <= info.max:
+        tiny, largest = float(info.tiny), float(info.max)
+        if not tiny <= abs(value) <= largest:
             raise BadInput(
-                f"{'.'.join(path)}: expected zero or a number from {info.tiny:.0e} to"
-                f" {info.max:.0e} in {precision} precision, got {value:g}"
+                f"{'.'.join(path)}: expected zero or a number from {tiny:.0e} to {largest:.0e} in"
+                f" {precision} precision, got {value:g}"
             )
 
 

@@ -1,7 +1,8 @@
 """The stationary law f∞ = exp(−(½|v|² + φ(x))/T₀)/Z, equation (37)."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from kjko.forces import External
-from kjko.potentials import AbstractSeparable
+from kjko.potentials import AbstractSeparable, Quadratic
 from kjko.problem import Problem
 
 FAR = 40.0  # φ/T₀ above its minimum where exp(−φ/T₀) is as good as zero
+LIMIT = 1e5  # of |x|: a potential that does not confine within it has no stationary law
+RESOLVED = 1e-4  # the change of log Z, with half of the nodes, that is too much
 POINTS = {1: 4001, 2: 801, 3: 161}  # of the tensor grid, a side
+POINTS_SEARCH = {1: 4001, 2: 129, 3: 33}  # of the grids on which its ends are sought
+
+Ends = tuple[np.ndarray, np.ndarray]  # the lower and the upper ends, one for each coordinate
 
 
 class Stationary(NamedTuple):
@@ -29,88 +35,137 @@ class Stationary(NamedTuple):
 
 
 def stationary(problem: Problem, dimension: int) -> Stationary | None:
-    """The stationary law of a problem with an external potential, by the trapezoidal rule.
+    """The stationary law of a problem with an external potential.
 
-    The rule converges spectrally for smooth φ that confines or is periodic. A separable potential
-    is taken coordinate by coordinate in any dimension, another one on a tensor grid for d ≤ 3.
-    None if there is no stationary law or it is not within reach.
+    In closed form for a quadratic; otherwise by the trapezoidal rule, which converges spectrally
+    for smooth φ that confines or is periodic: coordinate by coordinate in any dimension if φ is
+    separable, else on a tensor grid for d ≤ 3. None if there is no stationary law, or if the grid
+    does not resolve it.
     """
     if not isinstance(problem.force, External):
         return None
-    potential = problem.force.potential
-    if isinstance(potential, AbstractSeparable):
-
-        def terms(x):  # (m, d) -> (m, d)
-            return np.asarray(jax.vmap(potential.terms)(jnp.asarray(x)), dtype=float)
-
-        ends = _ends(problem, lambda line: terms(np.repeat(line[:, None], dimension, axis=1)))
-        if ends is None:
-            return None
-        nodes = np.linspace(*ends, POINTS[1], axis=1)
-        energy = terms(nodes.T).T / problem.temperature
-        log_z, marginals = _normalise(energy, nodes)
-        log_x = float(np.sum(log_z))
+    potential, temperature = problem.force.potential, problem.temperature
+    if isinstance(potential, Quadratic) and problem.box is None:
+        in_x = _normal(potential, temperature)
+    elif isinstance(potential, AbstractSeparable):
+        in_x = _by_coordinate(potential, problem, dimension)
     elif dimension in POINTS:
-
-        def values(x):  # (m, d) -> (m)
-            return np.asarray(jax.vmap(potential)(jnp.asarray(x)), dtype=float)
-
-        ends = _ends(problem, lambda line: _faces(values, line, dimension))
-        if ends is None:
-            return None
-        nodes = np.linspace(*ends, POINTS[dimension], axis=1)
-        mesh = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
-        energy = values(mesh.reshape(-1, dimension)) / problem.temperature
-        least = energy.min()
-        weight = np.exp(least - energy).reshape(mesh.shape[:-1])
-        others = [tuple(j for j in range(dimension) if j != i) for i in range(dimension)]
-        spacing = nodes[:, 1] - nodes[:, 0]
-        for i in range(dimension):  # trapezoidal ends
-            index = np.moveaxis(weight, i, 0)
-            index[[0, -1]] *= 0.5
-        total = weight.sum()
-        marginals = np.stack([weight.sum(axis=others[i]) for i in range(dimension)])
-        marginals[:, [0, -1]] *= 2.0
-        marginals /= total * spacing[:, None]
-        log_x = float(np.log(total * spacing.prod()) - least)
+        in_x = _on_grid(potential, problem, dimension)
     else:
+        in_x = None
+    if in_x is None:
         return None
-    log_v = 0.5 * dimension * math.log(2 * math.pi * problem.temperature)
-    return Stationary(log_x + log_v, nodes, marginals)
+    log_v = 0.5 * dimension * math.log(2 * math.pi * temperature)
+    return in_x._replace(log_normaliser=in_x.log_normaliser + log_v)
 
 
-def _normalise(energy: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """log ∫exp(−energy) and the normalised density of every row."""
+def _normal(potential: Quadratic, temperature: float) -> Stationary | None:
+    """The normal law of mean c and covariance T₀ K⁻¹, without its factor in v."""
+    stiffness = np.asarray(potential.stiffness, dtype=float)
+    if np.linalg.eigvalsh(stiffness).min() <= 0:
+        return None
+    covariance = temperature * np.linalg.inv(stiffness)
+    center, width = np.asarray(potential.center, dtype=float), np.sqrt(np.diag(covariance))
+    z = np.linspace(-9, 9, POINTS[1])
+    marginals = np.exp(-0.5 * z**2) / (math.sqrt(2 * math.pi) * width[:, None])
+    log_x = 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
+    return Stationary(float(log_x), center[:, None] + width[:, None] * z, marginals)
+
+
+def _by_coordinate(
+    potential: AbstractSeparable, problem: Problem, dimension: int
+) -> Stationary | None:
+    """The product of one-dimensional laws, without the factor in v."""
+
+    def energies(x):  # (m, d) -> (m, d)
+        terms = jax.vmap(potential.terms)(jnp.asarray(x))
+        return np.asarray(terms, dtype=float) / problem.temperature
+
+    ends = _ends(problem, energies, dimension, POINTS[1])
+    if ends is None:
+        return None
+    nodes = np.linspace(*ends, POINTS[1], axis=1)
+    energy = energies(nodes.T).T
     least = energy.min(axis=1, keepdims=True)
     weight = np.exp(least - energy)
     total = np.trapezoid(weight, nodes, axis=1)
-    return np.log(total) - least[:, 0], weight / total[:, None]
+    coarse = np.trapezoid(weight[:, ::2], nodes[:, ::2], axis=1)
+    if np.any(np.abs(coarse - total) > RESOLVED / dimension * total):
+        return None
+    log_x = np.sum(np.log(total) - least[:, 0])
+    return Stationary(float(log_x), nodes, weight / total[:, None])
 
 
-def _ends(problem: Problem, energy_on_line) -> tuple[np.ndarray, np.ndarray] | None:
+def _on_grid(potential: Any, problem: Problem, dimension: int) -> Stationary | None:
+    """The law on a tensor grid, without the factor in v."""
+
+    def energies(x):  # (m, d), the nodes of each coordinate -> (m, …, m), at all nodes
+        mesh = np.stack(np.meshgrid(*x.T, indexing="ij"), axis=-1)
+        values = jax.vmap(potential)(jnp.asarray(mesh.reshape(-1, dimension)))
+        return np.asarray(values, dtype=float).reshape(mesh.shape[:-1]) / problem.temperature
+
+    ends = _ends(problem, lambda x: _least(energies(x)), dimension, POINTS_SEARCH[dimension])
+    if ends is None:
+        return None
+    nodes = np.linspace(*ends, POINTS[dimension], axis=1)
+    energy = energies(nodes.T)
+    least = energy.min()
+    if problem.box is None and _least(energy)[[0, -1]].min() < least + 0.5 * FAR:
+        return None  # cut off: the search has missed a part of it
+    weight = np.exp(least - energy)
+    total = _integral(weight, nodes)
+    coarse = _integral(weight[(slice(None, None, 2),) * dimension], nodes[:, ::2])
+    if abs(coarse - total) > RESOLVED * total:
+        return None
+    marginals = np.stack([_integral(weight, nodes, keep=i) for i in range(dimension)])
+    return Stationary(float(np.log(total) - least), nodes, marginals / total)
+
+
+def _least(energy: np.ndarray) -> Float[np.ndarray, "m d"]:
+    """For every coordinate, the least energy over the planes across its nodes."""
+    axes = range(energy.ndim)
+    return np.stack([energy.min(axis=tuple(j for j in axes if j != i)) for i in axes], axis=1)
+
+
+def _integral(weight: np.ndarray, nodes: Float[np.ndarray, "d m"], keep: int | None = None) -> Any:
+    """The integral over all coordinates but one."""
+    for i in reversed(range(len(nodes))):
+        if i != keep:
+            weight = np.trapezoid(weight, nodes[i], axis=i)
+    return weight
+
+
+def _ends(problem: Problem, energies: Callable, dimension: int, points: int) -> Ends | None:
     """The ends of the grid in every coordinate: the box, or where exp(−φ/T₀) has vanished.
 
-    `energy_on_line(line)`: (m, d) energies at the points of a symmetric line, one column for each
-    coordinate. None if the potential does not confine within |x| < 10⁴.
+    `energies`: the nodes of each coordinate (m × d) -> the least φ/T₀ at each of them (m × d).
+    None if the potential does not confine.
     """
     if problem.box is not None:
-        length = np.asarray(problem.box.length, dtype=float)
+        length = np.broadcast_to(np.asarray(problem.box.length, dtype=float), (dimension,))
         return np.zeros_like(length), length
-    radius = 1.0
-    while radius < 1e4:
-        line = np.linspace(-radius, radius, 65)
-        energy = energy_on_line(line) / problem.temperature
-        energy = energy - energy.min(axis=0)
-        if np.all(energy[[0, -1]] > FAR):
-            return np.full(energy.shape[1], -radius), np.full(energy.shape[1], radius)
-        radius *= 1.25
-    return None
+    radius = np.full(dimension, 8.0)
+    while True:  # until the outer half of every coordinate is empty
+        bulk = _bulk(energies, (-radius, radius), points)
+        wide = np.maximum(-bulk[0], bulk[1]) > 0.5 * radius
+        if not wide.any():
+            break
+        radius = np.where(wide, 2 * radius, radius)
+        if radius.max() > LIMIT:
+            return None
+    width = 2 * radius
+    while np.any(bulk[1] - bulk[0] < 0.9 * width):  # shrinks to what the law fills
+        width = bulk[1] - bulk[0]
+        bulk = _bulk(energies, bulk, points)
+    return bulk
 
 
-def _faces(values, line: np.ndarray, dimension: int) -> np.ndarray:
-    """For every coordinate, the least energy over the planes across the points of the line."""
-    line = line[:: max(1, 2 ** (dimension - 1))]
-    mesh = np.stack(np.meshgrid(*[line] * dimension, indexing="ij"), axis=-1)
-    energy = values(mesh.reshape(-1, dimension)).reshape(mesh.shape[:-1])
-    others = [tuple(j for j in range(dimension) if j != i) for i in range(dimension)]
-    return np.stack([energy.min(axis=axes) for axes in others], axis=1)
+def _bulk(energies: Callable, ends: Ends, points: int) -> Ends:
+    """The part of a range where exp(−φ/T₀) has not vanished, with a node more on either side."""
+    x = np.linspace(*ends, points)
+    energy = energies(x)
+    filled = energy <= energy.min(axis=0) + FAR
+    first = np.maximum(filled.argmax(axis=0) - 1, 0)
+    last = np.minimum(points - filled[::-1].argmax(axis=0), points - 1)
+    columns = np.arange(x.shape[1])
+    return x[first, columns], x[last, columns]
