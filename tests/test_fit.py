@@ -319,7 +319,7 @@ def test_newton_uses_no_more_particles_than_told(double):
 def test_newton_needs_a_gradient():
     _, stage, subproblem = gaussian_step(1, 0.1, 0.2, number=20)
     control = kjko.Affine(1)
-    with pytest.raises(ValueError, match="needs a control of kind basis"):
+    with pytest.raises(ValueError, match="fits a Gradient control"):
         Newton()(subproblem, control, control, stage, jax.random.key(0))
 
 
@@ -330,5 +330,5 @@ def test_newton_needs_a_splitting(integrator):
     problem = asymmetric_problem(1)
     solver = kjko.Solver(Gradient(Quadratics(1)), 0.1, integrator, fit=Newton())
     state = solver.init(problem, kjko.sample(problem.law, 20))
-    with pytest.raises(ValueError, match="needs a splitting"):
+    with pytest.raises(ValueError, match="needs a splitting integrator"):
         solver.step(problem, state, jax.random.key(0))

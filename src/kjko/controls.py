@@ -71,7 +71,9 @@ class Periodic(eqx.Module):
     """
 
     control: Control
-    length: tuple[float, ...] = eqx.field(static=True, converter=tuple)
+    length: tuple[float, ...] = eqx.field(
+        static=True, converter=lambda length: tuple(float(side) for side in length)
+    )
 
     def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
         phase = 2 * jnp.pi * x / jnp.asarray(self.length, dtype=x.dtype)

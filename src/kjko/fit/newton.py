@@ -50,9 +50,9 @@ class Newton(AbstractFit):
         self, subproblem: Subproblem, control: Control, previous: Control, stage: Stage, key: Key
     ) -> FitResult:
         if not isinstance(control, Gradient):
-            raise ValueError("solver.fit.kind: newton needs a control of kind basis")
+            raise ValueError("Newton fits a Gradient control; use Adam for any other")
         if stage.shear or stage.drift:
-            raise ValueError("solver.fit.kind: newton needs a splitting: strang-midpoint or lie")
+            raise ValueError("Newton needs a splitting integrator: StrangMidpoint or Lie")
         basis = control.basis.adapt(stage)
         rows = _random_rows(stage.v.shape[0], self.particles, key)
         stage = stage.take(rows)
