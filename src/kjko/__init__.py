@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kjko.features import FourierHermite as FourierHermite
     from kjko.features import Quadratics as Quadratics
     from kjko.features import RandomTanh as RandomTanh
+    from kjko.features import Splines as Splines
     from kjko.fit import Adam as Adam
     from kjko.fit import Newton as Newton
     from kjko.forces import External as External
@@ -45,7 +46,7 @@ _HOME = {
     "controls": ("Affine", "Gradient", "MLP", "Periodic"),
     "diagnostics": ("NumericalFailure",),
     "evolution": ("simulate",),
-    "features": ("FourierHermite", "Quadratics", "RandomTanh"),
+    "features": ("FourierHermite", "Quadratics", "RandomTanh", "Splines"),
     "fit": ("Adam", "Newton"),
     "forces": ("External",),
     "integrators": (

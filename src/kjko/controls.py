@@ -91,7 +91,7 @@ class Gradient(eqx.Module):
 
     def __init__(self, basis: AbstractBasis):
         self.basis = basis
-        self.coefficients = jnp.zeros(basis.roughness.size)
+        self.coefficients = jnp.zeros(basis.size)
 
     def __call__(self, x: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, " d"]:
         return jax.grad(self.potential, argnums=1)(x, v)

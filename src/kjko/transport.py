@@ -40,6 +40,8 @@ def response(control: Control, stage: Stage) -> Response:
 
 def determinant(matrix: Float[Array, "n d d"], h: float) -> Float[Array, " n"]:
     """det(I + h M) at every particle."""
+    if matrix.shape[-1] == 1:
+        return 1 + h * matrix[:, 0, 0]
     return jnp.linalg.det(jnp.eye(matrix.shape[-1], dtype=matrix.dtype)[None] + h * matrix)
 
 

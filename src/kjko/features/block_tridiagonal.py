@@ -1,0 +1,47 @@
+"""Cholesky factor of a symmetric block tridiagonal matrix, and its solves."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Factor(NamedTuple):
+    """A = R Rᵀ, R with the blocks `lower` on its diagonal and `coupling`ᵀ below it."""
+
+    lower: Float[Array, "m w w"]
+    coupling: Float[Array, "m w w"]
+
+
+def factor(diagonal: Float[Array, "m w w"], upper: Float[Array, "m w w"]) -> Factor:
+    """The factor of A with A[i, i] = diagonal[i] and A[i, i+1] = upper[i]; the last is not used.
+
+    Not finite where A is not positive definite.
+    """
+
+    def step(carry, blocks):
+        on, above = blocks
+        lower = jnp.linalg.cholesky(on - carry)
+        coupling = jax.scipy.linalg.solve_triangular(lower, above, lower=True)
+        return coupling.T @ coupling, Factor(lower, coupling)
+
+    return jax.lax.scan(step, jnp.zeros_like(diagonal[0]), (diagonal, upper))[1]
+
+
+def solve(of: Factor, right: Float[Array, "m w"]) -> Float[Array, "m w"]:
+    """A⁻¹ right."""
+
+    def forward(carry, row):
+        lower, coupling, r = row
+        y = jax.scipy.linalg.solve_triangular(lower, r - carry, lower=True)
+        return coupling.T @ y, y
+
+    def backward(later, row):
+        lower, coupling, y = row
+        c = jax.scipy.linalg.solve_triangular(lower, y - coupling @ later, lower=True, trans=1)
+        return c, c
+
+    zero = jnp.zeros_like(right[0])
+    y = jax.lax.scan(forward, zero, (of.lower, of.coupling, right))[1]
+    return jax.lax.scan(backward, zero, (of.lower, of.coupling, y), reverse=True)[1]

@@ -1,0 +1,163 @@
+"""Tensor products of cubic B-splines in x and v, the default basis."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from kjko.features.basis import AbstractBasis, Scales, implicit
+from kjko.features.spline_design import ORDER, SplineDesign, Table
+from kjko.interfaces import Stage
+
+
+def bspline(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
+    """The cubic B-splines of a cell at t ∈ [0, 1]; their polynomials beyond it."""
+    s = 1 - t
+    middle = [(3 * y**3 - 6 * y**2 + 4) / 6 for y in (t, s)]
+    return jnp.stack([s**3 / 6, *middle, t**3 / 6], axis=-1)
+
+
+def bspline_slope(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
+    """First derivatives in t."""
+    s = 1 - t
+    left, right = ((3 * y**2 - 4 * y) / 2 for y in (t, s))
+    return jnp.stack([-(s**2) / 2, left, -right, t**2 / 2], axis=-1)
+
+
+def bspline_curvature(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
+    """Second derivatives in t."""
+    return jnp.stack([1 - t, 3 * t - 2, 1 - 3 * t, t], axis=-1)
+
+
+class Splines(AbstractBasis):
+    """ψ = Σₖ Sₖ(x_k, v_k) + cross products; each S a tensor product of cubic B-splines.
+
+    The cells of S span the particles, or the periodic box, evenly: `cells` in x and in v. v_k is
+    paired with x_k, or with the last x where d > d_x; the products of two coordinates that share no
+    pair are added, so all quadratics are in the span. The penalty is that of P-splines: the sum of
+    squared third differences of the coefficients along x and along v. Quadratics are free, and the
+    functions go on smoothly where there are no particles.
+    """
+
+    scales: Scales
+    low: Float[Array, "d 2"]  # of the cells, in x_k and v_k
+    high: Float[Array, "d 2"]
+    length: tuple[float, ...] | None = eqx.field(static=True)
+    cells: tuple[int, int] = eqx.field(static=True)
+
+    CELLS = (90, 24)
+    CELLS_PERIODIC = (60, 24)
+
+    def __init__(
+        self,
+        dimension: int,
+        cells: tuple[int, int] | None = None,
+        length: Any = None,
+        velocity_dimension: int | None = None,
+    ):
+        """`cells` in x and v, of a multiple of 3 in x (6 in a periodic box of `length`).
+
+        Raises ValueError if the cells are not such numbers.
+        """
+        d = velocity_dimension or dimension
+        self.scales = Scales.unit(dimension, d)
+        self.low, self.high = jnp.zeros((d, 2)), jnp.ones((d, 2))
+        self.length = None if length is None else tuple(float(side) for side in length)
+        default = self.CELLS if length is None else self.CELLS_PERIODIC
+        self.cells = (int(cells[0]), int(cells[1])) if cells else default
+        multiple = 3 if length is None else 6
+        if self.cells[0] < 2 * multiple or self.cells[0] % multiple or self.cells[1] < 3:
+            raise ValueError(
+                f"cells: must be a multiple of {multiple} from {2 * multiple} on in x and at least"
+                f" 3 in v, got {self.cells}"
+            )
+
+    @property
+    def table(self) -> Table:
+        return Table(self.cells, self.length is not None)
+
+    @property
+    def size(self) -> int:
+        return self._first.size + len(self._pairs) * self.table.size
+
+    @property
+    def _pairs(self) -> Int[np.ndarray, " d"]:
+        """The coordinate of x that goes with each of v."""
+        return np.minimum(np.arange(self.scales.v_mean.size), self.scales.x_mean.size - 1)
+
+    @property
+    def _first(self) -> Int[np.ndarray, " q"]:
+        return self._cross[0]
+
+    @property
+    def _cross(self) -> tuple[Int[np.ndarray, " q"], Int[np.ndarray, " q"]]:
+        """The products of two of (x, v), or of v in a periodic box, that share no pair."""
+        d_x = self.scales.x_mean.size
+        first, second = np.triu_indices(d_x + len(self._pairs), 1)
+        paired = (first < d_x) & (second >= d_x) & (first == self._pairs[second - d_x])
+        kept = ~paired if self.length is None else first >= d_x
+        return first[kept], second[kept]
+
+    def adapt(self, stage: Stage) -> "Splines":
+        x, v = stage.x[:, self._pairs], stage.v
+        z = jnp.stack([x, v], axis=2)
+        low, high = jnp.min(z, axis=0), jnp.max(z, axis=0)
+        if self.length is not None:
+            low = low.at[:, 0].set(0.0)
+            high = high.at[:, 0].set(jnp.asarray(self.length, x.dtype)[self._pairs])
+        margin = 1e-5 * (high - low) + 1e-6  # keeps the division finite
+        scales = Scales.of(stage)
+        return eqx.tree_at(
+            lambda b: (b.scales, b.low, b.high), self, (scales, low - margin, high + margin)
+        )
+
+    def _place(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"]
+    ) -> tuple[Int[Array, "d 2"], Float[Array, "d 2"]]:
+        """The cell of each pair, and the place in it. Beyond the cells x stops, v goes on."""
+        z = jnp.stack([x[self._pairs], v], axis=1)
+        count = jnp.asarray(self.cells, z.dtype)[None]
+        y = (z - self.low) / (self.high - self.low) * count
+        cell = jnp.clip(jnp.floor(y), 0, count - 1)
+        inside = y - jax.lax.stop_gradient(cell)
+        inside = jnp.stack([jnp.clip(inside[:, 0], 0, 1), inside[:, 1]], axis=1)
+        return cell.astype(jnp.int32), inside
+
+    def _cross_products(self, x: Float[Array, " d_x"], v: Float[Array, " d"]):
+        s = self.scales
+        z = jnp.concatenate([(x - s.x_mean) / s.x_width, (v - s.v_mean) / s.v_width])
+        first, second = self._cross
+        return z[first] * z[second]
+
+    def potential(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
+    ) -> Float[Array, ""]:
+        q = self._first.size
+        cell, inside = self._place(x, v)
+        coefficients = self.table.extend(c[q:].reshape(v.size, *self.table.shape))
+        windows = [
+            jax.lax.dynamic_slice(of_pair, (place[0], place[1]), (ORDER, ORDER))
+            for of_pair, place in zip(coefficients, cell, strict=True)
+        ]
+        of_x, of_v = jnp.split(bspline(inside), 2, axis=1)
+        products = jnp.einsum("kj,kji,ki->", of_x[:, 0], jnp.stack(windows), of_v[:, 0])
+        return c[:q] @ self._cross_products(x, v) + products
+
+    def design(
+        self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
+    ) -> SplineDesign:
+        cell, inside = jax.vmap(self._place)(stage.x, stage.v)
+        per_cell = self.cells[1] / (self.high - self.low)[:, 1]  # derivatives in t to those in v
+        a = slope * per_cell[None]
+        b = jnp.diagonal(curvature, axis1=1, axis2=2) * per_cell[None] ** 2
+        t = inside[..., 1]
+        of_v = (
+            bspline(t) + a[..., None] * bspline_slope(t) - b[..., None] * bspline_curvature(t)
+        )
+        cross = jax.vmap(
+            lambda x, v, a, b: implicit(lambda v: self._cross_products(x, v), v, a, b)
+        )(stage.x, stage.v, slope, curvature)
+        return SplineDesign.of(cell, bspline(inside[..., 0]), of_v, cross, self.table)
