@@ -12,7 +12,7 @@ from kjko.interfaces import AbstractFit, Control, FitResult, Response, Stage
 from kjko.subproblem import Subproblem
 from kjko.transport import determinant
 
-RIDGES = tuple(10.0 ** np.arange(2, -6, -1))  # from smooth to rough
+RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
 SHORTER = (1.0, 0.5, 0.25, 0.125)  # fractions of a step, or of the control, that are tried
 DET_MIN = 0.1  # least determinant of the move that is accepted at a fitted particle
 SOLVES = 40  # most iterations of conjugate gradients
@@ -90,7 +90,9 @@ class Newton(AbstractFit):
                 return ~(objective(trial, residual) <= before) & (fraction > SHORTER[-1])
 
             tried = jax.lax.while_loop(too_long, shorten, shorten((2.0, c, r)))
-            return tried[1], tried[2], direction @ right, count + 1
+            lower = objective(*tried[1:]) < before
+            c, r = (jnp.where(lower, new, old) for new, old in ((tried[1], c), (tried[2], r)))
+            return c, r, jnp.where(lower, direction @ right, 0.0), count + 1
 
         def go_on(carry):
             *_, gain, count = carry
@@ -129,23 +131,30 @@ def choose_ridge(
     design: AbstractDesign, g: Float[Array, " n"], fitted: int
 ) -> tuple[Float[Array, " p"], Float[Array, ""], Float[Array, ""]]:
     """The coefficients that do best on the rows from `fitted` on, their ridge, and if that is any
-    better than zero."""
+    better than zero.
+
+    All are tried: the error is no convex function of the ridge.
+    """
     weights = (jnp.arange(g.size) < fitted).astype(g.dtype)
     gram = design.gram(weights)
     right = design.transpose(weights * g) / fitted
+    ridges = jnp.asarray(RIDGES, dtype=g.dtype)
 
     def held_out_error(c):
         error = jnp.sum((1 - weights) * (design.apply(c) - g) ** 2)
         return jnp.where(jnp.isfinite(error), error, jnp.inf)
 
-    def candidate(ridge):
-        c = solve(design, weights, ridge, design.factor(gram, ridge), right)
-        return c, held_out_error(c)
+    def try_one(number, best):
+        least = best[2]
+        trial = solve(design, weights, ridges[number], design.factor(gram, ridges[number]), right)
+        error = held_out_error(trial)
+        candidate = (trial, ridges[number], error)
+        return jax.tree.map(lambda new, old: jnp.where(error < least, new, old), candidate, best)
 
-    ridges = jnp.asarray(RIDGES, dtype=g.dtype)
-    candidates, errors = jax.lax.map(candidate, ridges)
-    best = jnp.argmin(errors)
-    return candidates[best], ridges[best], errors[best] < held_out_error(jnp.zeros_like(right))
+    zero = jnp.zeros_like(right)
+    start = (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype))
+    c, ridge, least = jax.lax.fori_loop(0, len(RIDGES), try_one, start)
+    return c, ridge, least < held_out_error(zero)
 
 
 def _random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
