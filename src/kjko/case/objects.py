@@ -25,11 +25,12 @@ from kjko.case.tables import (
     QuadraticTable,
     RandomTanhTable,
     SolverTable,
+    SplinesTable,
     WaveTable,
 )
 from kjko.controls import MLP, Affine, Gradient, Periodic
 from kjko.evolution import number_of_steps
-from kjko.features import FourierHermite, Quadratics, RandomTanh
+from kjko.features import FourierHermite, Quadratics, RandomTanh, Splines
 from kjko.fit import Adam, Newton
 from kjko.forces import External
 from kjko.integrators import DriftKick, Lie, StormerVerlet, StrangMidpoint, SymplecticEuler, Unsplit
@@ -174,8 +175,12 @@ def _mixture(where: str, table: MixtureTable, d: int, position: Any) -> Product:
 def _control(case: CaseTable, problem: Problem) -> Control:
     d, table = case.problem.dimension, case.solver.control
     length = None if problem.box is None else problem.box.length.tolist()
+    if isinstance(table, SplinesTable):
+        with _at("solver.control"):
+            return Gradient(Splines(d, table.cells, length, particles=case.particles.number))
     if isinstance(table, FourierHermiteTable):
-        return Gradient(FourierHermite(d, max(table.size, d), length))
+        with _at("solver.control"):
+            return Gradient(FourierHermite(d, table.size, length))
     if isinstance(table, RandomTanhTable):
         key = jax.random.key(case.particles.seed)
         return Gradient(RandomTanh(d, table.size, length, key=key))
@@ -202,8 +207,8 @@ def _fit(solver: SolverTable) -> Any:
         return Adam(**settings)
     if not by_gradient:
         raise BadInput(
-            f"solver.fit.kind: newton fits fourier-hermite, random-tanh and quadratic, got control"
-            f" {solver.control.kind}; set solver.fit.kind=adam"
+            f"solver.fit.kind: newton fits splines, fourier-hermite, random-tanh and quadratic, got"
+            f" control {solver.control.kind}; set solver.fit.kind=adam"
         )
     if solver.integrator.kind not in ("strang-midpoint", "lie") or solver.method.log_det != "exact":
         raise BadInput(

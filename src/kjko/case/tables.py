@@ -114,8 +114,13 @@ class MLPTable(Table):
     activation: Literal["tanh", "leaky-relu"] = "tanh"
 
 
+class SplinesTable(Table):
+    kind: Literal["splines"] = "splines"
+    cells: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+
+
 class FourierHermiteTable(Table):
-    kind: Literal["fourier-hermite"] = "fourier-hermite"
+    kind: Literal["fourier-hermite"]
     size: Count = 480
 
 
@@ -131,8 +136,9 @@ class QuadraticControlTable(Table):
 class NewtonTable(Table):
     kind: Literal["newton"] = "newton"
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    particles: Annotated[int, Field(ge=10)] = 10_000
-    iterations: Count = 3
+    particles: Annotated[int, Field(ge=10)] = 50_000
+    tolerance: PositiveFloat = 1e-3
+    iterations: Count = 20
 
 
 class AdamTable(Table):
@@ -153,9 +159,14 @@ class SolverTable(Table):
     ] = PlainIntegratorTable()
     method: MethodTable = MethodTable()
     control: Annotated[
-        AffineTable | MLPTable | FourierHermiteTable | RandomTanhTable | QuadraticControlTable,
+        AffineTable
+        | MLPTable
+        | SplinesTable
+        | FourierHermiteTable
+        | RandomTanhTable
+        | QuadraticControlTable,
         Field(discriminator="kind"),
-    ] = FourierHermiteTable()
+    ] = SplinesTable()
     fit: Annotated[AdamTable | NewtonTable, Field(discriminator="kind")] = NewtonTable()
 
     @field_validator("integrator", "control", "fit", mode="before")

@@ -1,5 +1,7 @@
 """Tensor products of cubic B-splines in x and v, the default basis."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -48,31 +50,37 @@ class Splines(AbstractBasis):
     length: tuple[float, ...] | None = eqx.field(static=True)
     cells: tuple[int, int] = eqx.field(static=True)
 
-    CELLS = (90, 24)
-    CELLS_PERIODIC = (60, 24)
+    CELLS = (90, 24)  # at most
+    PARTICLES = 4  # for each coefficient, where there are fewer cells than that
 
     def __init__(
         self,
         dimension: int,
-        cells: tuple[int, int] | None = None,
+        cells: Sequence[int] | None = None,
         length: Any = None,
         velocity_dimension: int | None = None,
+        particles: int = 10_000,
     ):
-        """`cells` in x and v, of a multiple of 3 in x (6 in a periodic box of `length`).
+        """`length`: of the periodic box, if there is one. `particles`: about how many there are.
 
-        Raises ValueError if the cells are not such numbers.
+        `cells` in x and in v; if not given, as many as the particles can determine, up to 90 × 24.
+        In x a multiple of 3, in a periodic box of 6. Raises ValueError if they are not.
         """
         d = velocity_dimension or dimension
         self.scales = Scales.unit(dimension, d)
         self.low, self.high = jnp.zeros((d, 2)), jnp.ones((d, 2))
         self.length = None if length is None else tuple(float(side) for side in length)
-        default = self.CELLS if length is None else self.CELLS_PERIODIC
-        self.cells = (int(cells[0]), int(cells[1])) if cells else default
         multiple = 3 if length is None else 6
+        if cells is None:
+            most = math.prod(self.CELLS)
+            part = math.sqrt(min(1.0, particles / (self.PARTICLES * d * most)))
+            n_x, n_v = (round(part * n) for n in self.CELLS)
+            cells = max(2, round(n_x / multiple)) * multiple, max(6, n_v)
+        self.cells = (int(cells[0]), int(cells[1]))
         if self.cells[0] < 2 * multiple or self.cells[0] % multiple or self.cells[1] < 3:
             raise ValueError(
                 f"cells: must be a multiple of {multiple} from {2 * multiple} on in x and at least"
-                f" 3 in v, got {self.cells}"
+                f" 3 in v, got {self.cells[0]} and {self.cells[1]}"
             )
 
     @property
