@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kjko.features import RandomTanh as RandomTanh
     from kjko.features import Splines as Splines
     from kjko.fit import Adam as Adam
+    from kjko.fit import GaussNewton as GaussNewton
     from kjko.fit import Newton as Newton
     from kjko.forces import External as External
     from kjko.integrators import DriftKick as DriftKick
@@ -47,7 +48,7 @@ _HOME = {
     "diagnostics": ("NumericalFailure",),
     "evolution": ("simulate",),
     "features": ("FourierHermite", "Quadratics", "RandomTanh", "Splines"),
-    "fit": ("Adam", "Newton"),
+    "fit": ("Adam", "GaussNewton", "Newton"),
     "forces": ("External",),
     "integrators": (
         "DriftKick",

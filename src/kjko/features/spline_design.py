@@ -1,6 +1,7 @@
 """The normal equations of tensor-product splines: local, so banded, so cheap."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import combinations_with_replacement
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from kjko.features import block_tridiagonal
 from kjko.features.basis import AbstractDesign
 
 ORDER = 4  # B-splines of degree three that do not vanish in a cell
-PAIR = {(p, q): i for i, (p, q) in enumerate(zip(*np.triu_indices(ORDER), strict=True))}
+PAIR = {pair: i for i, pair in enumerate(combinations_with_replacement(range(ORDER), 2))}
 SMOOTHER_IN_V = 10.0  # weight of the differences along v against those along x
 FLOOR = 1e-6  # of the ridge, against the mean square of a column
 
@@ -161,9 +162,8 @@ class SplineDesign(AbstractDesign):
         q = self.cross.shape[1]
         values = self.cross @ c[:q]
         for k, table in enumerate(self.table.extend(c[q:].reshape(self._shape))):
-            windows = jax.vmap(lambda at, of: jax.lax.dynamic_slice(of, at, (ORDER, ORDER)), (0, None))(
-                self.cell[:, k], table
-            )
+            window = partial(jax.lax.dynamic_slice, table, slice_sizes=(ORDER, ORDER))
+            windows = jax.vmap(window)(self.cell[:, k])
             values += jnp.einsum("nj,nji,ni->n", self.of_x[:, k], windows, self.of_v[:, k])
         return values
 

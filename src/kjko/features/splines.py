@@ -51,7 +51,7 @@ class Splines(AbstractBasis):
     cells: tuple[int, int] = eqx.field(static=True)
 
     CELLS = (90, 24)  # at most
-    PARTICLES = 4  # for each coefficient, where there are fewer cells than that
+    PARTICLES = 4  # for each cell, if that makes fewer cells
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Splines(AbstractBasis):
         multiple = 3 if length is None else 6
         if cells is None:
             most = math.prod(self.CELLS)
-            part = math.sqrt(min(1.0, particles / (self.PARTICLES * d * most)))
+            part = math.sqrt(min(1.0, particles / (self.PARTICLES * most)))
             n_x, n_v = (round(part * n) for n in self.CELLS)
             cells = max(2, round(n_x / multiple)) * multiple, max(6, n_v)
         self.cells = (int(cells[0]), int(cells[1]))

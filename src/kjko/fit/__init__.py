@@ -1,4 +1,5 @@
 """Fits: how the control of a step is found."""
 
 from kjko.fit.adam import Adam as Adam
+from kjko.fit.gauss_newton import GaussNewton as GaussNewton
 from kjko.fit.newton import Newton as Newton

@@ -8,25 +8,30 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Key
 
-from kjko.fit.held_out import split
+from kjko.fit.held_out import Best, choose, split
 from kjko.interfaces import AbstractFit, Control, FitResult, Stage
 from kjko.subproblem import Subproblem
 
+WINDOW = 20  # steps in which the loss must fall
+
 
 class Adam(AbstractFit):
-    """Adam for a number of `steps` (K of Algorithm 1), in one compiled loop.
+    """Adam for at most a number of `steps` (K of Algorithm 1), in one compiled loop.
 
     `learning_rate`, and its `schedule` within a step: constant, or a half cosine to zero.
     `held_out`: the fraction of the particles, drawn anew at every step, that is kept from the
     gradient; of all iterates that do not fold the map at any particle, the one with the least loss
-    on it is the result. With 0 the last iterate is, as in the paper. `warm_start`: begin with the
-    last step's control, or anew (Algorithm 1).
+    on it is the result. With 0 the last iterate is, as in the paper. `tolerance`: the fit ends when
+    the loss by which the result is chosen has fallen by less than this fraction in the last 20
+    steps; with 0 it never ends early. `warm_start`: begin with the last step's control, or anew
+    (Algorithm 1).
     """
 
     steps: int = 100
     learning_rate: float = 2e-2
     schedule: Literal["constant", "cosine"] = "cosine"
     held_out: float = 0.5
+    tolerance: float = 1e-3
     warm_start: bool = False
 
     def __call__(
@@ -41,28 +46,31 @@ class Adam(AbstractFit):
             rate = optax.cosine_decay_schedule(self.learning_rate, self.steps)
         optimiser = optax.adam(rate)
 
-        def loss_on(part, params):
-            return subproblem(eqx.combine(params, static), part)
+        def losses(params):
+            return subproblem(eqx.combine(params, static), fitted)
 
-        def choose(best, params, loss, det_min):
-            """Keep what does best on the held-out particles; without any, the newest."""
-            if held is None:
-                return params, loss, jnp.full_like(loss, jnp.nan)
-            held_loss, held_det_min = loss_on(held, params)
-            candidate = (params, loss, held_loss)
-            better = (held_loss < best[2]) & (det_min > 0) & (held_det_min > 0)
-            return jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, best)
+        def keep(best, params, of_params):
+            return choose(best, subproblem, eqx.combine(params, static), params, of_params, held)
 
-        def step(carry, _):
-            params, opt_state, best = carry
-            (loss, det_min), gradient = value_and_grad(params)
-            best = choose(best, params, loss, det_min)
+        def step(carry):
+            params, opt_state, best, at_window, count = carry
+            of_params, gradient = jax.value_and_grad(losses, has_aux=True)(params)
+            best = keep(best, params, of_params)
             updates, opt_state = optimiser.update(gradient, opt_state)
-            return (optax.apply_updates(params, updates), opt_state, best), None
+            params = optax.apply_updates(params, updates)
+            now, (before, _) = best.judged(held), at_window
+            over = count % WINDOW == WINDOW - 1
+            stands = now >= before - self.tolerance * jnp.abs(before)  # not from infinity
+            falls = ~(over & stands)
+            return params, opt_state, best, (jnp.where(over, now, before), falls), count + 1
 
-        value_and_grad = jax.value_and_grad(lambda p: loss_on(fitted, p), has_aux=True)
-        infinity = jnp.asarray(jnp.inf, dtype=stage.v.dtype)
-        start = (params, optimiser.init(params), (params, infinity, infinity))
-        (params, _, best), _ = jax.lax.scan(step, start, length=self.steps)
-        params, loss, loss_heldout = choose(best, params, *loss_on(fitted, params))
-        return FitResult(eqx.combine(params, static), loss, loss_heldout, self.steps)
+        def go_on(carry):
+            *_, (_, falls), count = carry
+            return (count < self.steps) & (falls | (self.tolerance == 0))
+
+        best = Best.start(params, stage.v.dtype)
+        at_window = (best.loss, jnp.asarray(True))
+        start = (params, optimiser.init(params), best, at_window, jnp.asarray(0))
+        params, _, best, _, count = jax.lax.while_loop(go_on, step, start)
+        best = keep(best, params, losses(params))
+        return FitResult(eqx.combine(best.params, static), best.loss, best.loss_heldout, count)

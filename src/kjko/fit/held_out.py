@@ -1,9 +1,13 @@
 """Particles kept from the gradient, to see over-fitting."""
 
+from typing import Any, NamedTuple
+
 import jax
-from jaxtyping import Key
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key
 
 from kjko.interfaces import Stage
+from kjko.subproblem import Subproblem
 
 
 def split(stage: Stage, fraction: float, key: Key) -> tuple[Stage, Stage | None]:
@@ -17,3 +21,41 @@ def split(stage: Stage, fraction: float, key: Key) -> tuple[Stage, Stage | None]
         return stage, None
     order = jax.random.permutation(key, n)
     return stage.take(order[held:]), stage.take(order[:held])
+
+
+class Best(NamedTuple):
+    """The parameters that did best so far, and their losses."""
+
+    params: Any
+    loss: Float[Array, ""]
+    loss_heldout: Float[Array, ""]
+
+    @classmethod
+    def start(cls, params: Any, dtype: Any) -> "Best":
+        infinity = jnp.asarray(jnp.inf, dtype)
+        return cls(params, infinity, infinity)
+
+    def judged(self, held: Stage | None) -> Float[Array, ""]:
+        """The loss by which the best is chosen."""
+        return self.loss if held is None else self.loss_heldout
+
+
+def choose(
+    best: Best,
+    subproblem: Subproblem,
+    control: Any,
+    params: Any,
+    losses: tuple[Float[Array, ""], Float[Array, ""]],
+    held: Stage | None,
+) -> Best:
+    """Keep what does best on the held-out particles and folds nowhere; without any, the newest.
+
+    `losses`: loss and smallest determinant of the control on the fitted particles.
+    """
+    loss, det_min = losses
+    if held is None:
+        return Best(params, loss, jnp.full_like(loss, jnp.nan))
+    held_loss, held_det_min = subproblem(control, held)
+    better: Bool[Array, ""] = (held_loss < best.loss_heldout) & (det_min > 0) & (held_det_min > 0)
+    candidate = Best(params, loss, held_loss)
+    return jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, best)
