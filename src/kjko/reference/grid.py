@@ -74,7 +74,8 @@ def grid_solution(
     grid_ends.check_dimension(law)
     thermal = grid_ends.FAR * temperature if problem.collision_rate > 0 else 0.0
     low, high, fastest = grid_ends.reach(potential, law, thermal, problem.box)
-    grid = phase_grid(low, high - low, velocity_end or fastest, cells)
+    end = fastest if velocity_end is None else velocity_end
+    grid = phase_grid(low, high - low, end, cells)
     phi, slope = grid_ends.potential_at(potential, grid.x)
     field = external_field(phi, -slope, grid)
     energy = (phi[:, None] + 0.5 * grid.v**2) / temperature
@@ -104,7 +105,8 @@ def poisson_grid_solution(
     grid_ends.check_dimension(law)
     length = float(np.asarray(box.length)[0])
     reach = grid_ends.fastest_thermal(law, temperature, collision_rate * max(times))
-    grid = phase_grid(0.0, length, velocity_end or FIELD_MARGIN * reach, cells)
+    end = FIELD_MARGIN * reach if velocity_end is None else velocity_end
+    grid = phase_grid(0.0, length, end, cells)
     log_density = math.log(mass / (length * math.sqrt(2 * math.pi * temperature)))
     maxwellian = log_density - 0.5 * grid.v**2 / temperature
     log_stationary = np.broadcast_to(maxwellian, (len(grid.x), len(grid.v)))

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from kjko.laws import AbstractLaw
 from kjko.problem import Box
 
-FAR = 32.0  # f is as good as zero where log f is this far below its maximum
+FAR = 28.0  # f is as good as zero where log f is this far below its maximum
 POTENTIAL_POINTS = 4001
 LAW_POINTS = 401
 
