@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 from jaxtyping import Complex, Float
-from scipy.linalg import expm
 from scipy.special import xlogy
+
+from kjko.reference.collision import relaxation
 
 FEWEST_CELLS = 8
 
@@ -84,28 +85,6 @@ def drift(f: Density, phases: Phases) -> Density:
 def kick(f: Density, phases: Phases) -> Density:
     """f(x, v − a Δt), exact for the trigonometric interpolant; phases = exp(−i k a Δt)."""
     return scipy.fft.irfft(scipy.fft.rfft(f, axis=1) * phases, n=f.shape[1], axis=1)
-
-
-def collision_operator(
-    v: Float[np.ndarray, " n_v"], temperature: float
-) -> Float[np.ndarray, "n_v n_v"]:
-    """∂ᵥ(v f + T₀ ∂ᵥf) on the cells: a Chang-Cooper scheme in its symmetrised form.
-
-    The flux through the face between the cells j and j + 1 is
-
-        T₀ M_{j+½} (f_{j+1}/M_{j+1} − f_j/M_j)/dv,   M = exp(−v²/2T₀),
-
-    and zero through the ends. So M is stationary to rounding, Σf is kept, the exponential of the
-    matrix has no negative entry and Σ f log(f/M) decreases. Second order in dv; with M at the face
-    itself that error is quadratic in f − M for the mean and the variance of v.
-    """
-    dv = v[1] - v[0]
-    face = 0.5 * (v[1:] + v[:-1])
-    from_above = np.exp((v[1:] ** 2 - face**2) / (2 * temperature))  # M_{j+1/2}/M_{j+1}
-    from_below = np.exp((v[:-1] ** 2 - face**2) / (2 * temperature))
-    matrix = np.diag(from_above, 1) + np.diag(from_below, -1)
-    matrix -= np.diag(matrix.sum(axis=0))
-    return temperature / dv**2 * matrix
 
 
 def electric_field(density: Profile, length: float) -> Profile:
@@ -198,8 +177,8 @@ class Step:
         self.rates = -0.5j * dt * wave_numbers(len(grid.v), grid.dv)
         self.relaxation = None
         if equation.collision_rate > 0:
-            operator = collision_operator(grid.v, equation.temperature)
-            self.relaxation = expm(equation.collision_rate * dt * operator).T
+            strength = equation.collision_rate * dt
+            self.relaxation = relaxation(grid.v, equation.temperature, strength).T
 
     def __call__(self, f: Density) -> Density:
         f = drift(f, self.drift_phases)  # x at t + dt/2
