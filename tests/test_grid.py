@@ -328,6 +328,15 @@ def test_settings_that_are_refused(settings, message):
         grid_solution(asymmetric_problem(1), **settings)
 
 
+@pytest.mark.parametrize("name", ["collision_rate", "temperature", "mass"])
+def test_a_plasma_that_is_refused(name):
+    law, box = wave_law(0.5, 0.1)
+    with pytest.raises(ValueError, match="must be >= 0, > 0 and > 0"):
+        poisson_grid_solution(law, box, [1.0], **({"collision_rate": 0.0} | {name: -1.0}))
+    with pytest.raises(ValueError, match="law: must be periodic"):
+        poisson_grid_solution(asymmetric_problem(1).law, box, [1.0], collision_rate=0.0)
+
+
 def test_a_density_that_leaves_the_grid():
     """It falls into the well from x = 3 and gets to v = −3."""
     law = kjko.Gaussian(np.array([3.0, 0.0]), 0.05 * np.eye(2))

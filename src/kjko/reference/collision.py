@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import scipy.fft
 from jaxtyping import Float
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import expm_multiply
@@ -62,5 +61,5 @@ def to_cells(f: Matrix, v: Velocities, target: Velocities) -> Matrix:
     modes = min(len(v), len(target)) // 2 + 1
     k = 2 * np.pi * np.arange(modes) / (len(v) * (v[1] - v[0]))
     shift = np.exp(1j * k * (target[0] - v[0]))
-    found = scipy.fft.rfft(f, axis=0)[:modes] * shift[:, None]
-    return scipy.fft.irfft(found, n=len(target), axis=0) * (len(target) / len(v))
+    found = np.fft.rfft(f, axis=0)[:modes] * shift[:, None]
+    return np.fft.irfft(found, n=len(target), axis=0) * (len(target) / len(v))

@@ -50,24 +50,14 @@ def wave_roots(
     """The roots ω + iγ near the real axis, the fastest growing or least damped first.
 
     Newton's iteration from a mesh of the frequencies that waves can have, |Re ω| up to
-    k max|u| + ω_p √(1 + 3k²λ²) with a margin; strongly damped roots, of which there are infinitely
+    k max|u| + √(ω_p² + 4k²T) with a margin; strongly damped roots, of which there are infinitely
     many, are not all found. Raises ValueError if an argument is out of range or none is found.
     """
     parts = (densities, drifts, temperatures)
-    if len({len(part) for part in parts}) != 1 or not all(len(part) for part in parts):
-        raise ValueError("densities, drifts, temperatures: need one number for each component")
-    for name, values in (
-        ("wave_number", [wave_number]),
-        ("densities", densities),
-        ("temperatures", temperatures),
-    ):
-        if not min(values) > 0:
-            raise ValueError(f"{name}: must be > 0, got {min(values)}")
-    thermal = wave_number * np.sqrt(max(temperatures))
-    plasma = np.sqrt(sum(densities))
-    widest = 1.5 * (wave_number * np.abs(drifts).max() + np.hypot(plasma, 2 * thermal))
+    _check(wave_number, *parts)
+    widest, lowest, highest = _extent(wave_number, *parts)
     real = np.linspace(-widest, widest, STARTS + 1)
-    imaginary = np.linspace(-2 * thermal, plasma, STARTS)
+    imaginary = np.linspace(lowest, highest, STARTS)
     omega = (real[:, None] + 1j * imaginary).ravel()
     with np.errstate(all="ignore"):  # w overflows far below the axis; such starts are dropped
         for _ in range(ITERATIONS):
@@ -80,11 +70,43 @@ def wave_roots(
     return _distinct(found)
 
 
-def _distinct(roots: Complex[np.ndarray, " n"]) -> Complex[np.ndarray, " m"]:
+def _check(
+    wave_number: float,
+    densities: Sequence[float],
+    drifts: Sequence[float],
+    temperatures: Sequence[float],
+) -> None:
+    lengths = {len(densities), len(drifts), len(temperatures)}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError("densities, drifts, temperatures: need one number for each component")
+    for name, values in (
+        ("wave_number", [wave_number]),
+        ("densities", densities),
+        ("temperatures", temperatures),
+    ):
+        if not min(values) > 0:
+            raise ValueError(f"{name}: must be > 0, got {min(values)}")
+
+
+def _extent(
+    wave_number: float,
+    densities: Sequence[float],
+    drifts: Sequence[float],
+    temperatures: Sequence[float],
+) -> tuple[float, float, float]:
+    """The largest |Re ω|, the lowest and the highest Im ω to start from."""
+    thermal = wave_number * np.sqrt(max(temperatures))
+    plasma = np.sqrt(sum(densities))
+    widest = 1.5 * (wave_number * np.abs(drifts).max() + np.hypot(plasma, 2 * thermal))
+    return widest, -2 * thermal, plasma
+
+
+def _distinct(roots: Frequencies) -> Complex[np.ndarray, " m"]:
+    """The fastest growing first, of equals the one of largest Re ω."""
     kept: list[complex] = []
-    for root in roots[np.lexsort((-roots.real, -np.round(roots.imag / DISTINCT)))]:
+    for root in sorted(roots.tolist(), key=lambda r: (-round(r.imag / DISTINCT), -r.real)):
         if all(abs(root - other) > DISTINCT for other in kept):
-            kept.append(complex(root))
+            kept.append(root)
     return np.array(kept)
 
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import logsumexp
 
 from kjko.forces import External
 from kjko.laws import AbstractLaw
@@ -16,12 +15,12 @@ from kjko.reference.grid_density import GridDensity, grid_density
 from kjko.reference.splitting import (
     Density,
     Equation,
+    ExternalField,
     History,
     PhaseGrid,
+    PoissonField,
     evolve,
-    external_field,
     phase_grid,
-    poisson_field,
 )
 
 CELLS = (768, 256)
@@ -77,9 +76,9 @@ def grid_solution(
     end = fastest if velocity_end is None else velocity_end
     grid = phase_grid(low, high - low, end, cells)
     phi, slope = grid_ends.potential_at(potential, grid.x)
-    field = external_field(phi, -slope, grid)
+    field = ExternalField(grid, phi, -slope)
     energy = (phi[:, None] + 0.5 * grid.v**2) / temperature
-    log_stationary = -energy - logsumexp(-energy) - math.log(grid.cell)
+    log_stationary = -energy - np.logaddexp.reduce(-energy, axis=None) - math.log(grid.cell)
     equation = Equation(grid, field, problem.collision_rate, temperature, log_stationary)
     return _solve(_on_grid(law, grid), times, equation, time_step, problem.box is not None)
 
@@ -101,8 +100,18 @@ def poisson_grid_solution(
     −φ'' = ρ − mean(ρ), f = `mass` times the law at t = 0. `cells`, `time_step`, `velocity_end` and
     the errors are as in `grid_solution`; the default velocity_end has a margin of a fifth for what
     the field accelerates.
+
+    Raises ValueError for more than one position or velocity coordinate, for an argument out of
+    range, and for a grid that does not hold or resolve the density.
     """
     grid_ends.check_dimension(law)
+    if not law.periodic:
+        raise ValueError("law: must be periodic in x for the Poisson field")
+    if not (collision_rate >= 0 and temperature > 0 and mass > 0):
+        raise ValueError(
+            "collision_rate, temperature, mass: must be >= 0, > 0 and > 0, "
+            f"got {collision_rate}, {temperature} and {mass}"
+        )
     length = float(np.asarray(box.length)[0])
     reach = grid_ends.fastest_thermal(law, temperature, collision_rate * max(times))
     end = FIELD_MARGIN * reach if velocity_end is None else velocity_end
@@ -110,7 +119,7 @@ def poisson_grid_solution(
     log_density = math.log(mass / (length * math.sqrt(2 * math.pi * temperature)))
     maxwellian = log_density - 0.5 * grid.v**2 / temperature
     log_stationary = np.broadcast_to(maxwellian, (len(grid.x), len(grid.v)))
-    field = poisson_field(grid)
+    field = PoissonField(grid)
     equation = Equation(grid, field, collision_rate, temperature, log_stationary)
     return _solve(mass * _on_grid(law, grid), times, equation, time_step, True)
 

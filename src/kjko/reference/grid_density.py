@@ -61,8 +61,9 @@ def grid_density(f: Density, grid: PhaseGrid, energy: Density, periodic: bool) -
     """f between its nodes. `energy`: −log f∞ at the nodes, up to a constant."""
     floor = RESOLVED * max(float(-f.min()), ROUNDING * float(f.max()))
     below = f <= floor
-    nearest = distance_transform_edt(below, (grid.dx, grid.dv), return_indices=True)[1]
-    log_ratio = (np.log(np.maximum(f, floor)) + energy)[tuple(nearest)]
+    spacing = (grid.dx, grid.dv)
+    nearest = distance_transform_edt(below, spacing, return_distances=False, return_indices=True)
+    log_ratio = (np.log(np.maximum(f, floor)) + energy)[tuple(np.asarray(nearest))]
     log_f, x = log_ratio - energy, grid.x
     if periodic:
         wide = np.arange(-PERIODIC_NODES, len(x) + PERIODIC_NODES)

@@ -76,18 +76,20 @@ def reach(
     """
     x, v = bulk_of_law(law)
     energy = float((0.5 * v**2 + potential_at(potential, x)[0]).max())
-    center, radius, periodic = float(x.mean()), float(np.ptp(x)), box is not None
-    if periodic:
+    center, radius = float(x.mean()), float(np.ptp(x))
+    if box is not None:
         center = radius = 0.5 * float(np.asarray(box.length)[0])
     for _ in range(30):
         nodes = np.linspace(center - radius, center + radius, POTENTIAL_POINTS)
         phi = potential_at(potential, nodes)[0]
         top = max(energy, float(phi.min()) + thermal)
+        fastest = float(np.sqrt(2 * (top - phi.min())))
+        if box is not None:
+            return 0.0, 2 * radius, fastest
         inside = nodes[phi <= top]
         low, high = float(inside[0]), float(inside[-1])
-        if periodic or max(high - center, center - low) < 0.5 * radius:
-            fastest = float(np.sqrt(2 * (top - phi.min())))
-            return (*((nodes[0], nodes[-1]) if periodic else (low, high)), fastest)
+        if max(high - center, center - low) < 0.5 * radius:
+            return low, high, fastest
         radius *= 2
     raise ValueError("potential: it does not confine; a grid solution needs that, or a box")
 

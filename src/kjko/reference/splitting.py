@@ -9,11 +9,10 @@ f is never clipped: the shifts keep the sum of f to rounding, and where a shifte
 negative by that much.
 """
 
-from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 from jaxtyping import Complex, Float
 from scipy.special import xlogy
 
@@ -73,51 +72,55 @@ def phase_grid(
 
 
 def wave_numbers(number: int, spacing: float) -> Float[np.ndarray, " m"]:
-    """Those of `scipy.fft.rfft` of `number` points."""
-    return 2 * np.pi * scipy.fft.rfftfreq(number, spacing)
+    """Those of `np.fft.rfft` of `number` points."""
+    return 2 * np.pi * np.fft.rfftfreq(number, spacing)
 
 
 def drift(f: Density, phases: Phases) -> Density:
     """f(x − v Δt, v), exact for the trigonometric interpolant; phases = exp(−i k v Δt)."""
-    return scipy.fft.irfft(scipy.fft.rfft(f, axis=0) * phases, n=f.shape[0], axis=0)
+    return np.fft.irfft(np.fft.rfft(f, axis=0) * phases, n=f.shape[0], axis=0)
 
 
 def kick(f: Density, phases: Phases) -> Density:
     """f(x, v − a Δt), exact for the trigonometric interpolant; phases = exp(−i k a Δt)."""
-    return scipy.fft.irfft(scipy.fft.rfft(f, axis=1) * phases, n=f.shape[1], axis=1)
+    return np.fft.irfft(np.fft.rfft(f, axis=1) * phases, n=f.shape[1], axis=1)
 
 
 def electric_field(density: Profile, length: float) -> Profile:
     """E = −φ' of −φ'' = ρ − mean(ρ) on a periodic interval, by FFT; the mean of E is zero."""
     k = wave_numbers(len(density), length / len(density))
-    modes = scipy.fft.rfft(density)
+    modes = np.fft.rfft(density)
     modes[0] = 0.0
     modes[1:] /= 1j * k[1:]
-    return scipy.fft.irfft(modes, n=len(density))
+    return np.fft.irfft(modes, n=len(density))
 
 
-class Field(NamedTuple):
-    """How the acceleration (n_x) and the potential energy follow from the density ρ (n_x) in x."""
+class ExternalField(NamedTuple):
+    """A given potential φ and the acceleration −φ' at the nodes."""
 
-    acceleration: Callable[[Profile], Profile]
-    energy: Callable[[Profile], float]
+    grid: PhaseGrid
+    potential: Profile
+    given: Profile
+
+    def acceleration(self, density: Profile) -> Profile:
+        return self.given
+
+    def energy(self, density: Profile) -> float:
+        """∫φ ρ dx."""
+        return self.grid.dx * float(self.potential @ density)
 
 
-def external_field(potential: Profile, acceleration: Profile, grid: PhaseGrid) -> Field:
-    """A given potential φ and −φ' at the nodes; the energy is ∫φ ρ dx."""
-    return Field(lambda rho: acceleration, lambda rho: grid.dx * float(potential @ rho))
+class PoissonField(NamedTuple):
+    """The self-consistent field of the density ρ in x."""
 
+    grid: PhaseGrid
 
-def poisson_field(grid: PhaseGrid) -> Field:
-    """The self-consistent field; the energy is ½ ∫E² dx."""
+    def acceleration(self, density: Profile) -> Profile:
+        return electric_field(density, self.grid.length)
 
-    def acceleration(rho: Profile) -> Profile:
-        return electric_field(rho, grid.length)
-
-    def energy(rho: Profile) -> float:
-        return 0.5 * grid.dx * float(np.sum(acceleration(rho) ** 2))
-
-    return Field(acceleration, energy)
+    def energy(self, density: Profile) -> float:
+        """½ ∫E² dx."""
+        return 0.5 * self.grid.dx * float(np.sum(self.acceleration(density) ** 2))
 
 
 class Equation(NamedTuple):
@@ -127,7 +130,7 @@ class Equation(NamedTuple):
     """
 
     grid: PhaseGrid
-    field: Field
+    field: ExternalField | PoissonField
     collision_rate: float
     temperature: float
     log_stationary: Density
@@ -198,13 +201,14 @@ def evolve(
 
     Between two times are equal steps, the fewest that are no longer than `time_step`.
     """
-    now, step, kept, record = 0.0, None, [], [averages(f, 0.0, equation)]
+    now, step = 0.0, None
+    kept, record = [], [averages(f, 0.0, equation)]
     for end in times:
-        number = int(np.ceil((end - now) / time_step - 1e-9))
-        dt = (end - now) / max(number, 1)
-        if number and (step is None or abs(step.dt - dt) > 1e-12 * dt):
-            step = Step(equation, dt)
+        number = math.ceil((end - now) / time_step - 1e-9)
         for i in range(number):
+            dt = (end - now) / number
+            if step is None or abs(step.dt - dt) > 1e-12 * dt:
+                step = Step(equation, dt)
             f = step(f)
             record.append(averages(f, now + (i + 1) * dt, equation))
         now = float(end)
