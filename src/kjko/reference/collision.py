@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, dia_array
 from scipy.sparse.linalg import expm_multiply
 
 REFINEMENT = 8  # cells of the operator in a cell of the grid
@@ -27,10 +27,10 @@ def collision_operator(v: Velocities, temperature: float) -> csr_array:
     """
     dv = v[1] - v[0]
     face = 0.5 * (v[1:] + v[:-1])
-    from_above = np.exp((v[1:] ** 2 - face**2) / (2 * temperature))  # M_{j+1/2}/M_{j+1}
-    from_below = np.exp((v[:-1] ** 2 - face**2) / (2 * temperature))
-    leaving = np.append(from_below, 0.0) + np.append(0.0, from_above)
-    matrix = diags_array([from_above, -leaving, from_below], offsets=[1, 0, -1])
+    down = np.append(0.0, np.exp((v[1:] ** 2 - face**2) / (2 * temperature)))  # M_{j−½}/M_j
+    up = np.append(np.exp((v[:-1] ** 2 - face**2) / (2 * temperature)), 0.0)  # M_{j+½}/M_j
+    columns = np.stack([down, -(down + up), up])  # what leaves each cell, and where to
+    matrix = dia_array((columns, [1, 0, -1]), shape=(len(v), len(v)))
     return csr_array(temperature / dv**2 * matrix)
 
 
