@@ -8,6 +8,7 @@ from scipy.sparse import csr_array, dia_array
 from scipy.sparse.linalg import expm_multiply
 
 REFINEMENT = 8  # cells of the operator in a cell of the grid
+WIDEST = 0.6  # cell in √T₀: wider ones do not resolve the Maxwellian
 STIFFEST = 200.0  # of the operator's norm times the time, in one exponential
 
 Velocities = Float[np.ndarray, " n_v"]
@@ -40,7 +41,14 @@ def relaxation(v: Velocities, temperature: float, strength: float) -> Matrix:
     It is the exact exponential of the operator on cells an eighth as wide, between which f is its
     trigonometric interpolant, projected back on the modes of the grid: the error in dv is 64 times
     smaller for the same time of a step. Σf is kept to rounding; so is M, which the grid resolves.
+    Raises ValueError if it does not.
     """
+    widest = WIDEST * math.sqrt(temperature)
+    if v[1] - v[0] > widest:
+        raise ValueError(
+            f"cells: their width in v is {v[1] - v[0]:.3g} and must be below {widest:.3g} to "
+            "resolve the Maxwellian; take more cells in v"
+        )
     fine = refined(v)
     operator = collision_operator(fine, temperature)
     stiffness = strength * float(abs(operator).sum(axis=0).max())
