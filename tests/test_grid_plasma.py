@@ -91,9 +91,9 @@ def test_collisions_damp_more():
 @pytest.mark.parametrize(("drift", "wave_number"), [(2.4, 0.2), (3.0, 0.2), (5.0, 0.1)])
 def test_two_beams_grow(drift, wave_number):
     settings = {"collision_rate": 0.0, "cells": (32, 192), "time_step": 0.1}
-    solution = plasma(wave_number, [32.0], 1e-6, (-drift, drift), **settings)
+    solution = plasma(wave_number, [36.0], 1e-7, (-drift, drift), **settings)
     history = solution.history
-    wave = measure_wave(history.time, history.energy_potential, window=(20.0, 32.0))
+    wave = measure_wave(history.time, history.energy_potential, window=(24.0, 36.0))
     assert wave.frequency == 0
     assert wave.rate == pytest.approx(two_beam_root(wave_number, drift).imag, rel=0.01)
 
