@@ -113,20 +113,26 @@ class Splines(AbstractBasis):
         x, v = stage.x[:, self._pairs], stage.v
         z = jnp.stack([x, v], axis=2)
         low, high = jnp.min(z, axis=0), jnp.max(z, axis=0)
+        margin = 1e-5 * (high - low) + 1e-6  # keeps the division finite
+        low, high = low - margin, high + margin
         if self.length is not None:
             low = low.at[:, 0].set(0.0)
             high = high.at[:, 0].set(jnp.asarray(self.length, x.dtype)[self._pairs])
-        margin = 1e-5 * (high - low) + 1e-6  # keeps the division finite
-        scales = Scales.of(stage)
         return eqx.tree_at(
-            lambda b: (b.scales, b.low, b.high), self, (scales, low - margin, high + margin)
+            lambda b: (b.scales, b.low, b.high), self, (Scales.of(stage), low, high)
         )
 
     def _place(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"]
     ) -> tuple[Int[Array, "d 2"], Float[Array, "d 2"]]:
-        """The cell of each pair, and the place in it. Beyond the cells x stops, v goes on."""
-        z = jnp.stack([x[self._pairs], v], axis=1)
+        """The cell of each pair, and the place in it.
+
+        Beyond the cells x stops, or goes round in a periodic box; v goes on.
+        """
+        x = x[self._pairs]
+        if self.length is not None:  # a drift may have taken it out of the box
+            x = jnp.mod(x, self.high[:, 0])
+        z = jnp.stack([x, v], axis=1)
         count = jnp.asarray(self.cells, z.dtype)[None]
         y = (z - self.low) / (self.high - self.low) * count
         cell = jnp.clip(jnp.floor(y), 0, count - 1)
