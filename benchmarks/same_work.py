@@ -73,16 +73,18 @@ class Ours:
         self.control = eqx.tree_at(lambda u: u.layers[-1].weight, control, last)
         problem = Problem(External(Multiwell()), Gaussian(jnp.zeros(2), jnp.eye(2)))
         subproblem = Subproblem(JKO(log_det), problem, None, H, H)
-        fit = Adam(STEPS, RATE, "constant", held_out=0.0, warm_start=True)
+        fit = Adam(STEPS, RATE, "constant", held_out=0.0, tolerance=0.0, warm_start=True)
 
-        def loss(control, stage):
-            return subproblem(control, stage)[0]
+        def gradient(control, stage):
+            params, static = eqx.partition(control, eqx.is_inexact_array)
+            (loss, _), slope = subproblem.value_and_gradient(params, static, stage)
+            return loss, slope
 
         def step(control, stage):
             found = fit(subproblem, control, control, stage, KEY).control
             return move(subproblem.method, stage, response(found, stage), H)[0]
 
-        self._gradient = eqx.filter_jit(eqx.filter_value_and_grad(loss))
+        self._gradient = eqx.filter_jit(gradient)
         self._step = eqx.filter_jit(step)
 
     def gradient(self):

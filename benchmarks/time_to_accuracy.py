@@ -50,7 +50,7 @@ def solvers(few: bool) -> dict[str, tuple[str, int, str, kjko.Solver]]:
         0.1,
         kjko.SymplecticEuler(),
         kjko.JKO("linear"),
-        kjko.Adam(50, 1e-3, "constant", held_out=0.0, warm_start=True),
+        kjko.Adam(50, 1e-3, "constant", held_out=0.0, tolerance=0.0, warm_start=True),
     )
     exact = kjko.Solver(network, 0.1, fit=kjko.Adam())
     runs = {

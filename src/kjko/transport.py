@@ -16,25 +16,25 @@ def response(control: Control, stage: Stage) -> Response:
     """
     identity = jnp.eye(stage.v.shape[-1], dtype=stage.v.dtype)
 
-    def along(x, v, dx, dv):
-        return jax.jvp(control, (x, v), (dx, dv))
-
     def at_row(row):
         x, v, a = row
         a = identity if a is None else a
-        directions = [(-stage.shear * e[: x.size], a[k]) for k, e in enumerate(identity)]
-        values, columns = zip(*(along(x, v, *direction) for direction in directions), strict=True)
+        u, along = jax.linearize(control, x, v)
+        columns = [along(-stage.shear * e[: x.size], a[k]) for k, e in enumerate(identity)]
         matrix = jnp.stack(columns, axis=-1)
         if stage.shear or stage.response is not None:
-            slopes = [along(x, v, 0 * x, e)[1][k] for k, e in enumerate(identity)]
+            slopes = [along(0 * x, e)[k] for k, e in enumerate(identity)]
             divergence = jnp.sum(jnp.stack(slopes))
         else:
             divergence = jnp.trace(matrix)
-        return Response(values[0], matrix, divergence)
+        return Response(u, matrix, divergence)
 
     rows = (stage.x, stage.v, stage.response)
     if stage.x.shape[0] <= BLOCK:
-        return jax.vmap(at_row)(rows)
+        # Particles last: a layer of a network is then one product of two matrices as they are.
+        last = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), rows)
+        by = jax.vmap(at_row, in_axes=-1, out_axes=-1)(last)
+        return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), by)
     return jax.lax.map(at_row, rows, batch_size=BLOCK)
 
 

@@ -15,10 +15,12 @@ from kjko.case.tables import (
     DoubleWellTable,
     FourierHermiteTable,
     GaussianLawTable,
+    GaussNewtonTable,
     Matrix,
     MixtureTable,
     MLPTable,
     MultiwellTable,
+    NewtonTable,
     PlainIntegratorTable,
     ProblemTable,
     QuadraticControlTable,
@@ -31,7 +33,7 @@ from kjko.case.tables import (
 from kjko.controls import MLP, Affine, Gradient, Periodic
 from kjko.evolution import number_of_steps
 from kjko.features import FourierHermite, Quadratics, RandomTanh, Splines
-from kjko.fit import Adam, Newton
+from kjko.fit import Adam, GaussNewton, Newton
 from kjko.forces import External
 from kjko.integrators import DriftKick, Lie, StormerVerlet, StrangMidpoint, SymplecticEuler, Unsplit
 from kjko.interfaces import Control, Particles
@@ -198,16 +200,18 @@ def _control(case: CaseTable, problem: Problem) -> Control:
 def _fit(solver: SolverTable) -> Any:
     settings = solver.fit.model_dump(exclude={"kind"})
     by_gradient = not isinstance(solver.control, AffineTable | MLPTable)
-    if isinstance(solver.fit, AdamTable):
+    if not isinstance(solver.fit, NewtonTable):
         if by_gradient:
             raise BadInput(
-                f"solver.fit.kind: adam fits affine and mlp, got control {solver.control.kind};"
-                " set solver.control.kind=mlp or solver.fit.kind=newton"
+                f"solver.fit.kind: {solver.fit.kind} fits affine and mlp, got control"
+                f" {solver.control.kind}; set solver.control.kind=mlp or solver.fit.kind=newton"
             )
-        return Adam(**settings)
+        if isinstance(solver.fit, AdamTable):
+            return Adam(**settings)
+        return _gauss_newton(solver, solver.fit)
     if not by_gradient:
         raise BadInput(
-            f"solver.fit.kind: newton fits splines, fourier-hermite, random-tanh and quadratic, got"
+            "solver.fit.kind: newton fits splines, fourier-hermite, random-tanh and quadratic, got"
             f" control {solver.control.kind}; set solver.fit.kind=adam"
         )
     if solver.integrator.kind not in ("strang-midpoint", "lie") or solver.method.log_det != "exact":
@@ -216,6 +220,22 @@ def _fit(solver: SolverTable) -> Any:
             " log_det; set solver.fit.kind=adam and solver.control.kind=mlp"
         )
     return Newton(**settings)
+
+
+def _gauss_newton(solver: SolverTable, table: GaussNewtonTable) -> GaussNewton:
+    settings = table.model_dump(exclude={"kind", "adam_steps"})
+    if solver.method.log_det != "exact":
+        raise BadInput(
+            "solver.fit.kind: gauss-newton needs the exact log_det; set"
+            " solver.method.log_det=exact or solver.fit.kind=adam"
+        )
+    if table.layers == "last" and solver.control.kind != "mlp":
+        raise BadInput(
+            f"solver.fit.layers: last is for a network, got control {solver.control.kind}; set"
+            " solver.control.kind=mlp or solver.fit.layers=all"
+        )
+    first = Adam(table.adam_steps) if table.adam_steps else None
+    return GaussNewton(**settings, first=first)
 
 
 def _integrator(table: Any) -> Any:

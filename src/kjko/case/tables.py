@@ -147,7 +147,18 @@ class AdamTable(Table):
     learning_rate: PositiveFloat = 0.02
     schedule: Literal["constant", "cosine"] = "cosine"
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    tolerance: Annotated[float, Field(ge=0)] = 1e-3
     warm_start: bool = False
+
+
+class GaussNewtonTable(Table):
+    kind: Literal["gauss-newton"]
+    steps: Count = 30
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    tolerance: Annotated[float, Field(ge=0)] = 1e-3
+    particles: Annotated[int, Field(ge=10)] = 4096
+    layers: Literal["all", "last"] = "all"
+    adam_steps: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class SolverTable(Table):
@@ -167,7 +178,9 @@ class SolverTable(Table):
         | QuadraticControlTable,
         Field(discriminator="kind"),
     ] = SplinesTable()
-    fit: Annotated[AdamTable | NewtonTable, Field(discriminator="kind")] = NewtonTable()
+    fit: Annotated[AdamTable | GaussNewtonTable | NewtonTable, Field(discriminator="kind")] = (
+        NewtonTable()
+    )
 
     @field_validator("integrator", "control", "fit", mode="before")
     @classmethod

@@ -54,7 +54,7 @@ class Adam(AbstractFit):
 
         def step(carry):
             params, opt_state, best, at_window, count = carry
-            of_params, gradient = jax.value_and_grad(losses, has_aux=True)(params)
+            of_params, gradient = subproblem.value_and_gradient(params, static, fitted)
             best = keep(best, params, of_params)
             updates, opt_state = optimiser.update(gradient, opt_state)
             params = optax.apply_updates(params, updates)
