@@ -1,6 +1,6 @@
 """Cost of a step against the number of particles, the dimension and the size of the control.
 
-The default (Newton on FourierHermite, Strang, Δt = 0.1) on Example 2, everything included: force,
+The default (Newton on Splines, Strang, Δt = 0.1) on Example 2, everything included: force,
 fit, push with density, energies, entropy and histograms of `kjko.simulate`. Every number is the
 median over the steps of a run in a process of its own, without the first step, which compiles;
 peak resident memory is that process's. The exponents are slopes of log seconds against log size:
@@ -26,18 +26,18 @@ DT, STEPS = 0.1, 8
 
 
 class Run(NamedTuple):
-    """What is run: `size` functions, or an MLP of two layers of `width` by the default Adam."""
+    """What is run: splines on so many `cells`, or an MLP of two layers of `width` by Adam."""
 
     number: int
     dimension: int = 1
-    size: int = 480
+    cells: int = 90 * 24
     width: int | None = None
 
 
 SERIES = {
     "number": [Run(n) for n in (10_000, 30_000, 100_000, 300_000, 1_000_000)],
     "dimension": [Run(100_000, d) for d in (1, 2, 3)],
-    "size": [Run(100_000, size=p) for p in (120, 240, 480, 960)],
+    "cells": [Run(100_000, cells=c) for c in (45 * 12, 90 * 24, 180 * 48)],
     "width": [Run(10_000, width=w) for w in (16, 32, 64, 128)],
 }
 
@@ -55,7 +55,8 @@ def measure(run: Run, steps: int) -> dict[str, Any]:
     law = kjko.Product(position, beams, jnp.stack([jnp.eye(d)] * 2), jnp.full(2, 0.5))
     problem = kjko.Problem(kjko.External(kjko.Multiwell()), law)
     if run.width is None:
-        solver = kjko.Solver(kjko.Gradient(kjko.FourierHermite(d, run.size)), DT)
+        side = round((run.cells / (90 * 24)) ** 0.5 * 24)
+        solver = kjko.Solver(kjko.Gradient(kjko.Splines(d, (side * 90 // 24, side))), DT)
     else:
         network = kjko.MLP(d, (run.width, run.width), key=jax.random.key(0))
         solver = kjko.Solver(network, DT, fit=kjko.Adam())
@@ -118,7 +119,7 @@ def main() -> None:
 
 
 def _tell(run: dict[str, Any]) -> None:
-    what = {k: run[k] for k in ("number", "dimension", "size", "width")}
+    what = {k: run[k] for k in ("number", "dimension", "cells", "width")}
     memory = run["peak_memory_gib"] or float("nan")
     tell(
         f"{what}: {1e3 * run['seconds']['median']:.4g} ms a step,"

@@ -55,10 +55,5 @@ def test_random_problems(seed):
     solver = kjko.Solver(kjko.Gradient(kjko.Splines(d)), time_step)
     records = [record for _, record in kjko.simulate(problem, solver, particles, 5.0)]
     energies = np.array([record["free_energy"] for record in records])
-    print(
-        f"seed {seed}, d = {d}, epsilon = {problem.collision_rate:.2g}, dt = {time_step:.2g}:"
-        f" largest rise {np.diff(energies).max():.1e},"
-        f" least determinant {min(r['det_min'] for r in records[1:]):.2f}"
-    )
     assert np.diff(energies).max() <= 1e-2
     assert min(record["det_min"] for record in records[1:]) > 0
