@@ -17,6 +17,7 @@ SHORTER = (1.0, 0.5, 0.25, 0.125)  # fractions of a step, or of the control, tha
 DET_MIN = 0.1  # least determinant of the move that is accepted at a fitted particle
 SOLVES = 40  # most iterations of conjugate gradients
 SOLVE_TOLERANCE = 1e-3  # their residual's, relative
+SCAN_TOLERANCE = 1e-2  # the same, for the candidates
 
 
 class Newton(AbstractFit):
@@ -110,8 +111,10 @@ def solve(
     ridge: Float[Array, ""],
     factor,
     right: Float[Array, " p"],
+    start: Float[Array, " p"] | None = None,
+    tolerance: float = SOLVE_TOLERANCE,
 ) -> Float[Array, " p"]:
-    """c with (Mᵀ w M/Σw + ridge R) c = right: conjugate gradients, started by the factor."""
+    """c with (Mᵀ w M/Σw + ridge R) c = right: conjugate gradients, preconditioned by the factor."""
 
     def normal(c):
         return design.transpose(weights * design.apply(c)) / jnp.sum(weights) + design.penalty(
@@ -121,7 +124,8 @@ def solve(
     return jax.scipy.sparse.linalg.cg(
         normal,
         right,
-        tol=SOLVE_TOLERANCE,
+        x0=start,
+        tol=tolerance,
         maxiter=SOLVES,
         M=lambda r: design.solve(factor, r),
     )[0]
@@ -144,16 +148,19 @@ def choose_ridge(
         error = jnp.sum((1 - weights) * (design.apply(c) - g) ** 2)
         return jnp.where(jnp.isfinite(error), error, jnp.inf)
 
-    def try_one(number, best):
-        least = best[2]
-        trial = solve(design, weights, ridges[number], design.factor(gram, ridges[number]), right)
+    def try_one(number, carry):
+        last, best = carry
+        ridge, least = ridges[number], best[2]
+        factor = design.factor(gram, ridge)
+        trial = solve(design, weights, ridge, factor, right, last, SCAN_TOLERANCE)
         error = held_out_error(trial)
-        candidate = (trial, ridges[number], error)
-        return jax.tree.map(lambda new, old: jnp.where(error < least, new, old), candidate, best)
+        candidate = (trial, ridge, error)
+        best = jax.tree.map(lambda new, old: jnp.where(error < least, new, old), candidate, best)
+        return jnp.where(jnp.isfinite(error), trial, last), best
 
     zero = jnp.zeros_like(right)
-    start = (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype))
-    c, ridge, least = jax.lax.fori_loop(0, len(RIDGES), try_one, start)
+    start = (zero, (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype)))
+    _, (c, ridge, least) = jax.lax.fori_loop(0, len(RIDGES), try_one, start)
     return c, ridge, least < held_out_error(zero)
 
 
