@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from kjko.features import RandomTanh as RandomTanh
     from kjko.fit import Adam as Adam
     from kjko.fit import Newton as Newton
+    from kjko.forces import Ampere as Ampere
     from kjko.forces import External as External
+    from kjko.forces import Mesh as Mesh
+    from kjko.forces import Poisson as Poisson
     from kjko.integrators import DriftKick as DriftKick
     from kjko.integrators import Lie as Lie
     from kjko.integrators import StormerVerlet as StormerVerlet
@@ -47,7 +50,7 @@ _HOME = {
     "evolution": ("simulate",),
     "features": ("FourierHermite", "Quadratics", "RandomTanh"),
     "fit": ("Adam", "Newton"),
-    "forces": ("External",),
+    "forces": ("Ampere", "External", "Mesh", "Poisson"),
     "integrators": (
         "DriftKick",
         "Lie",

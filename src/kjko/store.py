@@ -27,6 +27,7 @@ from kjko.solver import State
 
 KEPT_CHECKPOINTS = 2
 KEPT_PARTICLES = 100_000  # in a snapshot; its histograms are of all
+PHASE_BINS = 128  # of x₁ and of v₁ in the histograms of phase space
 
 
 class NoCheckpoint(Exception):
@@ -93,7 +94,9 @@ def _git_commit() -> str | None:
 
 
 def begin(folder: Path, case_toml: str, made_by: dict[str, Any], refs: References) -> None:
-    """A new run folder: case, manifest and the stationary law's marginals."""
+    """A new run folder: case, manifest with the theory's wave, the stationary law's marginals."""
+    if refs.wave is not None:
+        made_by = made_by | {"linear_theory": refs.wave._asdict()}
     write_atomically(folder / "case.toml", case_toml.encode())
     write_atomically(folder / "manifest.json", json.dumps(made_by, indent=2).encode())
     if refs.stationary is not None:
@@ -151,6 +154,23 @@ def write_snapshot(folder: Path, state: State, time: float, bins: Bins) -> None:
     }
     step = int(state.step)
     write_hdf5(folder / "snapshots" / f"step_{step:06d}.h5", arrays, time=time, step=step)
+
+
+def write_histogram(folder: Path, state: State, time: float, length: float | None) -> None:
+    """Counts of (x₁, v₁), a frame of the animation; on [0, `length`) or the range of x₁."""
+    x, v = (np.asarray(z[:, 0], dtype=float) for z in (state.particles.x, state.particles.v))
+    view = [(0.0, length) if length else (x.min(), x.max()), (v.min(), v.max())]
+    counts, x_edges, v_edges = np.histogram2d(x, v, bins=PHASE_BINS, range=view)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        counts=counts.astype(np.uint32),
+        x_ends=x_edges[[0, -1]],
+        v_ends=v_edges[[0, -1]],
+        time=time,
+        allow_pickle=False,
+    )
+    write_atomically(folder / "histograms" / f"step_{int(state.step):06d}.npz", buffer.getvalue())
 
 
 def write_checkpoint(folder: Path, state: State) -> None:
