@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from scipy.stats import norm
 
 from kjko.interfaces import Particles
+from kjko.linear_theory import LinearWave, linear_wave
 from kjko.problem import Problem
 from kjko.reference import ExactGaussian, Stationary, exact_gaussian, stationary
 from kjko.solver import Solver, State, StepInfo
@@ -58,12 +59,14 @@ class References(NamedTuple):
     bins: Bins
     stationary: Stationary | None
     exact: ExactGaussian | None
+    wave: LinearWave | None = None
 
 
 def references(problem: Problem, particles: Particles) -> References:
     """Found once, at the start of a run; the particles give the range of the bins."""
     law = stationary(problem, particles.x.shape[1], particles.v.shape[1])
-    return References(_bins(problem, particles, law), law, exact_gaussian(problem))
+    bins = _bins(problem, particles, law)
+    return References(bins, law, exact_gaussian(problem), linear_wave(problem))
 
 
 def _bins(problem: Problem, particles: Particles, law: Stationary | None) -> Bins:

@@ -80,7 +80,7 @@ class AbstractForce(eqx.Module):
     def update(self, state: ForceState, particles: Particles, dt: float) -> ForceState:
         """The state after the particles have drifted for a time `dt` to where they are now.
 
-        They drifted with `particles.v`, and are not wrapped back into a box: they come from x − dt v.
+        They drifted with `particles.v` and are not wrapped into a box: they come from x − dt v.
         """
 
     @abc.abstractmethod

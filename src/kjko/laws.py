@@ -117,9 +117,9 @@ class GaussianPosition(eqx.Module):
 class CosinePosition(eqx.Module):
     """ρ(x) = Πᵢ (1 + aᵢ cos(kᵢ xᵢ))/Zᵢ, kᵢ = 2π mᵢ/Lᵢ, in a periodic box of `length` L.
 
-    `amplitude` a, |aᵢ| ≤ 1; `mode` m: waves in the box, whole numbers unless `literal`, which keeps
-    a wave that the box cuts: ρ then jumps at its end. Zᵢ = Lᵢ (1 + aᵢ sin(2πmᵢ)/(2πmᵢ)), which is Lᵢ
-    for whole mᵢ. Raises ValueError otherwise.
+    `amplitude` a, |aᵢ| ≤ 1; `mode` m: waves in the box, whole numbers unless `literal`, which
+    keeps a wave that the box cuts: ρ then jumps at its end. Zᵢ = Lᵢ (1 + aᵢ sin(2πmᵢ)/(2πmᵢ)),
+    which is Lᵢ for whole mᵢ. Raises ValueError otherwise.
     """
 
     length: Float[Array, " d"] = eqx.field(converter=jnp.asarray)
@@ -189,7 +189,7 @@ class CellJitter(eqx.Module):
         return self.position.dimension
 
     def points(self, uniforms: Uniforms) -> Points:
-        """Inverse of the distribution function of the cells; what it has left over is the jitter."""
+        """Inverse of the cells' distribution function; what it has left over is the jitter."""
         parameters = (self.position.length, self.position.amplitude, self.position.mode)
         columns = []
         for u, number, *one in zip(uniforms.T, self.number_of_cells, *parameters, strict=True):

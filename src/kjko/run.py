@@ -138,6 +138,8 @@ def _continue(case: Case, folder: Path, setup: _Setup, state: State, stop: list[
                 if step % case.output.checkpoint_every == 0 or step == steps:
                     store.write_checkpoint(folder, state)
                 show(record)
+            if refs.wave is not None:
+                store.write_wave(folder, refs.wave)
         except (NumericalFailure, Interrupted):
             store.write_checkpoint(folder, state)  # the last good state
             raise

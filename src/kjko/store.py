@@ -23,6 +23,7 @@ import numpy as np
 from kjko.diagnostics import Bins, Record, References, histogram
 from kjko.folder import read_series as read_series
 from kjko.interfaces import Particles
+from kjko.linear_theory import LinearWave, measured_wave
 from kjko.solver import State
 
 KEPT_CHECKPOINTS = 2
@@ -94,9 +95,7 @@ def _git_commit() -> str | None:
 
 
 def begin(folder: Path, case_toml: str, made_by: dict[str, Any], refs: References) -> None:
-    """A new run folder: case, manifest with the theory's wave, the stationary law's marginals."""
-    if refs.wave is not None:
-        made_by = made_by | {"linear_theory": refs.wave._asdict()}
+    """A new run folder: case, manifest and the stationary law's marginals."""
     write_atomically(folder / "case.toml", case_toml.encode())
     write_atomically(folder / "manifest.json", json.dumps(made_by, indent=2).encode())
     if refs.stationary is not None:
@@ -106,6 +105,15 @@ def begin(folder: Path, case_toml: str, made_by: dict[str, Any], refs: Reference
             log_normaliser=refs.stationary.log_normaliser,
         )
     write_atomically(folder / "series.jsonl", b"")
+
+
+def write_wave(folder: Path, theory: LinearWave) -> None:
+    """The wave of linear theory beside the one that the series shows, if it shows any."""
+    measured = measured_wave(read_series(folder), theory)
+    wave: dict[str, Any] = {"theory": theory._asdict()}
+    if measured is not None:
+        wave |= {"measured": measured[0]._asdict(), "window": measured[1]}
+    write_atomically(folder / "wave.json", json.dumps(wave, indent=2).encode())
 
 
 def append_record(folder: Path, record: Record) -> None:

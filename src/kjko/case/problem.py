@@ -69,9 +69,7 @@ def _force(table: ProblemTable, box: Box | None) -> AbstractForce:
     return _field(table.force, table.dimension, table.domain.length)
 
 
-def _field(
-    table: PoissonTable | AmpereTable, d_x: int, length: list[float]
-) -> AbstractForce:
+def _field(table: PoissonTable | AmpereTable, d_x: int, length: list[float]) -> AbstractForce:
     where = "problem.force"
     cells = table.number_of_cells
     cells = [cells] * d_x if isinstance(cells, int) else cells
@@ -201,5 +199,3 @@ def _not_periodic(path: str, kind: str, others: str) -> BadInput:
         f"{path}.kind: {kind} is not periodic and the domain is; use {others}, or drop"
         " problem.domain"
     )
-
-

@@ -18,9 +18,9 @@ class Ampere(AbstractSelfConsistent):
 
     (the difference of the shape function summed over the cells, whatever the number of cells that a
     particle crosses). So (E_{i+½} − E_{i−½})/Δx − ρᵢ + h keeps its value: Gauss's law holds to
-    rounding for ever if it does at t = 0. A particle feels the mean of the faces of each cell.
+    rounding for ever if it does at t = 0. A particle feels the mean of each cell's two faces.
 
-    `initial`: E(0) on the faces; None is Gauss's law with mean zero. `uniform`: a field added to it.
+    `initial`: E(0) on the faces; None is Gauss's law with mean zero. `uniform` is added to it.
     Raises ValueError in more than one dimension, or if `initial` is not one number a cell.
     """
 

@@ -66,9 +66,7 @@ class Mesh(eqx.Module):
             total = total.at[cell].add(mass)
         return total / (x.shape[0] * self.volume)
 
-    def gather(
-        self, values: Float[Array, "..."], x: Float[Array, " d_x"]
-    ) -> Float[Array, "..."]:
+    def gather(self, values: Float[Array, "..."], x: Float[Array, " d_x"]) -> Float[Array, "..."]:
         """Σ_h S(x_h − x) values_h at one particle; `values` has the cells as its first axes."""
         index, weight = self._stencil(x)
         patch = values[jnp.ix_(*index)]

@@ -47,7 +47,7 @@ class Poisson(AbstractSelfConsistent):
         return Field(mass, density, electric, jnp.fft.irfftn(potential_waves, cells))
 
     def _wave_numbers(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """1/k², zero at k = 0, and each component of k, as the transform of real values has them."""
+        """1/k², zero at k = 0, and each component of k, for the transform of real values."""
         squares, slopes = [], []
         numbers, spacings = self.mesh.number_of_cells, self.mesh.spacing
         for axis, (number, dx) in enumerate(zip(numbers, spacings, strict=True)):
