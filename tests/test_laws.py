@@ -99,12 +99,13 @@ def test_low_discrepancy_points_are_quieter(double):
 
 
 def test_a_lattice_in_two_dimensions_is_the_quietest(double):
-    """In the first 20 waves of the box, where a plasma would feel it."""
+    """In the first waves of the box once particles have flown: where a plasma feels it."""
     law = periodic_law(1)
-    wave_numbers = 2 * np.pi * np.arange(2, 20) / np.asarray(law.position.length)
+    wave_numbers = 2 * np.pi * np.arange(1, 9) / np.asarray(law.position.length)
 
     def noise(sampling):
-        x = np.asarray(kjko.sample(law, 10_000, 1, sampling).x)
+        particles = kjko.sample(law, 10_000, 1, sampling)
+        x = np.asarray(particles.x + 5 * particles.v)
         return np.abs(np.exp(1j * wave_numbers[None] * x).mean(axis=0)).max()
 
     assert noise("lattice") < 0.5 * noise("low-discrepancy") < 0.1 * noise("random")

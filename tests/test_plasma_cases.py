@@ -1,15 +1,18 @@
 """Cases with a self-consistent field: what is refused or warned of, what linear theory says."""
 
 import logging
+import tomllib
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tomli_w
 from test_case import refusal, small
 
 import kjko
+from kjko.case import parse_toml
 from kjko.linear_theory import LinearWave, linear_wave, measured_wave
 
 BAD = {
@@ -84,13 +87,17 @@ def test_bad_input_is_refused_in_one_line(case, override, begins):
     assert message.startswith(begins) and "\n" not in message
 
 
-def test_a_box_is_needed(tmp_path):
-    text = small("landau-1d").to_toml()
-    start = text.index("[problem.domain]")
-    end = text.index("[", start + 1)
-    (tmp_path / "open.toml").write_text(text[:start] + text[end:])
-    message = refusal(lambda: small(str(tmp_path / "open.toml")).build())
-    assert "problem.domain.length" in message
+def test_a_box_is_needed():
+    data = tomllib.loads(small("landau-1d").to_toml())
+    del data["problem"]["domain"]
+    message = refusal(lambda: parse_toml(tomli_w.dumps(data), "open").build())
+    assert message.startswith("problem.law.position.kind: cosine is periodic and the domain is unb")
+    position = {"kind": "gaussian", "mean": [0.0], "covariance": [[1.0]]}
+    data["problem"]["law"]["position"] = position
+    message = refusal(lambda: parse_toml(tomli_w.dumps(data), "open").build())
+    assert message == (
+        "problem.force.kind: poisson needs a periodic box, got none; set problem.domain.length"
+    )
 
 
 @pytest.mark.parametrize("name", ["vpfp-1d1v-paper-weak", "vpfp-1d3v-paper-strong"])
