@@ -18,6 +18,7 @@ from scipy.stats import qmc
 
 from kjko.interfaces import Particles
 
+TINY = 2.0**-53  # from the ends of the unit interval, where a normal law is at infinity
 Uniforms = Float[np.ndarray, "n m"]
 Points = Float[np.ndarray, "n d"]
 
@@ -236,16 +237,20 @@ class Product(AbstractLaw):
 
     @property
     def number_of_uniforms(self) -> int:
-        return self.position.dimension + self.means.shape[1] + (self.weights.size > 1)
+        return self.position.dimension + self.means.shape[1]
 
     def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
-        d_x, d = self.position.dimension, self.means.shape[1]
-        edges = np.cumsum(np.asarray(self.weights, dtype=float))[:-1]
-        chosen = np.searchsorted(edges, uniforms[:, -1], side="right")
-        v = np.empty((len(uniforms), d))
+        d_x = self.position.dimension
+        weights = np.asarray(self.weights, dtype=float)
+        edges = np.concatenate([[0.0], np.cumsum(weights)[:-1]])
+        in_v = uniforms[:, d_x:].copy()
+        chosen = np.searchsorted(edges, in_v[:, 0], side="right") - 1
+        # Its first number chooses the normal law, and what is left of it is uniform again.
+        in_v[:, 0] = ((in_v[:, 0] - edges[chosen]) / weights[chosen]).clip(TINY, 1 - TINY)
+        v = np.empty_like(in_v)
         for k, (mean, covariance) in enumerate(zip(self.means, self.covariances, strict=True)):
             rows = chosen == k
-            v[rows] = _normal_points(uniforms[rows, d_x : d_x + d], mean, covariance)
+            v[rows] = _normal_points(in_v[rows], mean, covariance)
         return self.position.points(uniforms[:, :d_x]), v
 
     def log_density(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, ""]:
@@ -289,6 +294,6 @@ def sample(
     else:
         sobol = qmc.Sobol(law.number_of_uniforms, rng=rng)
         uniforms = sobol.random_base2(math.ceil(math.log2(number)))[:number]
-    x, v = law.points(np.clip(uniforms, 2.0**-54, 1 - 2.0**-53))
+    x, v = law.points(np.clip(uniforms, TINY, 1 - TINY))
     x, v = jnp.asarray(x), jnp.asarray(v)
     return Particles(x, v, jax.vmap(law.log_density)(x, v))

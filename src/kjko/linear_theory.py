@@ -12,7 +12,7 @@ from kjko.reference import Wave, measure_wave, wave_root
 SMALL = 0.1  # amplitude of the density for which the linear theory is asked
 WEAK = 0.01  # ε/ω_p for which it is asked without collisions
 TRANSIENT = 2.5  # times the e-folding time of a growing wave, until it is alone
-SATURATED = 0.01  # of the largest field energy: the end of linear growth
+SATURATED = 0.03  # of the largest field energy: the end of linear growth
 FADED = 4.3  # logarithm by which the energy of a damped wave falls before it is left
 
 
@@ -59,7 +59,7 @@ def measured_wave(
     """ω and γ of the field energy, and the window in time that they are from.
 
     A damped wave is looked at until its energy has fallen by e^4.3 in theory; a growing one from
-    2.5/γ on, until its energy is a hundredth of the largest. None if that leaves too little.
+    2.5/γ on, until its energy is 3 % of the largest. None if that leaves too little.
     """
     times = np.array([record["time"] for record in records], dtype=float)
     energy = np.array([record["field_energy"] for record in records], dtype=float)
