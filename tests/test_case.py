@@ -16,7 +16,7 @@ from kjko.case import BadInput, Case, load, parse_toml
 from kjko.evolution import number_of_steps
 
 BUILT_IN = cases.names()
-NONE_LIKE = ("gaussian-1d", "multiwell-1d", "periodic-1d")  # one of every kind of law and domain
+NONE_LIKE = ("gaussian-1d", "multiwell-1d", "periodic-1d", "landau-1d")  # of every law and domain
 
 
 def small(name: str, *overrides: str) -> Case:
@@ -41,11 +41,13 @@ def test_a_case_survives_its_own_toml(name):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_builds(name):
     problem, solver, particles = small(name).build()
-    d = load(name).problem.dimension
-    assert particles.x.shape == particles.v.shape == (20, d)
+    table = load(name).problem
+    assert particles.x.shape == (20, table.dimension)
+    assert particles.v.shape == (20, table.velocity_dimension or table.dimension)
     assert np.isfinite(particles.log_f).all()
-    assert solver.time_step == 0.1
-    assert (problem.box is None) == (name != "periodic-1d")
+    assert solver.time_step == load(name).solver.time_step
+    assert (problem.box is None) == (table.domain is None)
+    assert problem.mass == table.mass
 
 
 def test_printed_settings_of_the_paper():

@@ -8,16 +8,21 @@ from kjko.case import load
 from kjko.run import start
 from kjko.store import read_series
 
-SMALL = ["particles.number=200", "solver.end_time=0.3"]
+SMALL = ["particles.number=200", "output.histogram_every=2"]
 
 
 @pytest.mark.parametrize("name", cases.names())
 def test_three_steps(name, tmp_path):
-    start(load(name, SMALL), tmp_path / "run")
+    end_time = f"solver.end_time={3 * load(name).solver.time_step}"
+    case = load(name, [*SMALL, end_time])
+    start(case, tmp_path / "run")
     records = read_series(tmp_path / "run")
     assert [r["step"] for r in records] == [0, 1, 2, 3]
     assert all(np.isfinite(r["free_energy"]) for r in records)
-    assert all(r["kl_stationary"] is not None for r in records)
+    external = case.problem.force is None
+    assert all((r["kl_stationary"] is not None) == external for r in records)
+    assert all((r["field_energy"] is None) == external for r in records)
+    assert len(list((tmp_path / "run" / "histograms").iterdir())) == 2
     assert all(r["det_min"] > 0 for r in records[1:])
 
 

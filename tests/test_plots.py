@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 from test_store import small_case
 
 from kjko import run
@@ -79,7 +80,8 @@ def _run_folder(folder: Path, dimension: int = 1, domain: str = "") -> Path:
 
 def _names(paths: list[Path]) -> set[str]:
     for path in paths:
-        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        start = b"\x89PNG\r\n\x1a\n" if path.suffix == ".png" else b"RIFF"
+        assert path.read_bytes().startswith(start)
         assert path.stat().st_size > 5000
     return {path.stem for path in paths}
 
@@ -108,6 +110,50 @@ def test_without_a_stationary_law(tmp_path):
     absent = dict.fromkeys(["kl_stationary", "marginal_kl_x", "drift_error", "loss_heldout"])
     _write_series(folder, [_record(step, 1) | absent for step in range(STEPS)])
     assert _names(draw(folder)) == {"density", "marginals", "marginal_kl", "energy"}
+
+
+def _plasma_folder(folder: Path, dimension: int, velocity_dimension: int) -> Path:
+    """As a run with a self-consistent field leaves it."""
+    _run_folder(folder, dimension, f"velocity_dimension = {velocity_dimension}\ndomain = {{}}")
+    (folder / "snapshots" / "stationary.h5").unlink()
+    absent = dict.fromkeys(["kl_stationary", "marginal_kl_x", "drift_error", "loss_heldout"])
+    energies = [{"field_energy": np.exp(-0.3 * step)} for step in range(STEPS)]
+    _write_series(folder, [_record(i, 1) | absent | e for i, e in enumerate(energies)])
+    for path in (folder / "snapshots").iterdir():
+        with h5py.File(path, "r+") as file:
+            for name in ("v", "histogram_v", "edges_v"):
+                repeats = (velocity_dimension, 1)
+                whole = np.tile(file[name][:, :1], repeats[::-1]) if name == "v" else None
+                array = np.tile(file[name][:1], repeats) if whole is None else whole
+                del file[name]
+                file[name] = array
+    (folder / "histograms").mkdir()
+    for step in range(3):
+        counts = np.random.default_rng(step).integers(0, 9, (32, 24)).astype(np.uint32)
+        ends = {"x_ends": np.array([0.0, 6.3]), "v_ends": np.array([-2.0 - step, 2.0 + step])}
+        path = folder / "histograms" / f"step_{step:06d}.npz"
+        np.savez_compressed(path, counts=counts, time=0.1 * step, **ends)
+    wave = {"theory": {"rate": -1.5}, "measured": {"rate": -1.4}, "window": [0.0, 0.4]}
+    (folder / "wave.json").write_text(json.dumps(wave))
+    return folder
+
+
+@pytest.mark.parametrize(("dimension", "velocity_dimension"), [(1, 1), (1, 3), (2, 2)])
+def test_a_self_consistent_run(dimension, velocity_dimension, tmp_path):
+    folder = _plasma_folder(tmp_path / "run", dimension, velocity_dimension)
+    paths = draw(folder)
+    expected = {"density", "marginals", "marginal_kl", "energy", "field_energy", "phase_space"}
+    assert _names(paths) == expected
+    assert {path.suffix for path in paths} == {".png", ".webp"}
+    with Image.open(folder / "figures" / "phase_space.webp") as film:
+        assert film.n_frames == 3
+
+
+def test_a_damaged_frame_is_named(tmp_path):
+    folder = _plasma_folder(tmp_path / "run", 1, 1)
+    (folder / "histograms" / "step_000001.npz").write_bytes(b"no zip")
+    with pytest.raises(OSError, match="step_000001.npz: cannot be read"):
+        draw(folder)
 
 
 @pytest.mark.parametrize("signs", [[1, 1, -1, 1, 0, -1], [-1] * STEPS])

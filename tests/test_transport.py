@@ -21,9 +21,9 @@ INTEGRATORS = (
 DT = 0.3  # large, so that a wrong term shows
 
 
-def strong_control(d):
+def strong_control(d, d_x=None):
     """A network whose Jacobian is of order one."""
-    control = kjko.MLP(d, (8, 8), key=jax.random.key(d))
+    control = kjko.MLP(d, (8, 8), inputs=d_x, key=jax.random.key(d))
     weight = jax.random.normal(jax.random.key(7), (d, 8))
     return eqx.tree_at(lambda c: c.layers[-1].weight, control, 2.0 * weight)
 

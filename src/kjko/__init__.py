@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from kjko.fit import Adam as Adam
     from kjko.fit import GaussNewton as GaussNewton
     from kjko.fit import Newton as Newton
+    from kjko.forces import Ampere as Ampere
     from kjko.forces import External as External
+    from kjko.forces import Mesh as Mesh
+    from kjko.forces import Poisson as Poisson
     from kjko.integrators import DriftKick as DriftKick
     from kjko.integrators import Lie as Lie
     from kjko.integrators import StormerVerlet as StormerVerlet
@@ -49,7 +52,7 @@ _HOME = {
     "evolution": ("simulate",),
     "features": ("FourierHermite", "Quadratics", "RandomTanh", "Splines"),
     "fit": ("Adam", "GaussNewton", "Newton"),
-    "forces": ("External",),
+    "forces": ("Ampere", "External", "Mesh", "Poisson"),
     "integrators": (
         "DriftKick",
         "Lie",

@@ -71,6 +71,7 @@ def run(
         folder = out or _free_folder(Path("runs") / Path(case).stem)
         with _resumable(folder):
             runner.start(loaded, folder)
+            _tell_wave(folder)
             _draw(folder)
 
 
@@ -84,6 +85,7 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
         _set_precision(case)
         with _resumable(folder):
             runner.resume(case, folder)
+            _tell_wave(folder)
             _draw(folder)
 
 
@@ -160,6 +162,21 @@ def _draw(folder: Path) -> None:
         raise BadInput(str(error)) from None
     for path in paths:
         typer.echo(f"figure: {path}")
+
+
+def _tell_wave(folder: Path) -> None:
+    """A line on the wave that was measured, beside linear theory."""
+    from kjko.folder import read_wave
+
+    wave = read_wave(folder)
+    if wave and "measured" in wave:
+        parts = [
+            f"{name} = {wave['measured'][key]:.5g} (theory {wave['theory'][key]:.5g})"
+            for name, key in (("omega", "frequency"), ("gamma", "rate"))
+        ]
+        start, end = wave["window"]
+        where = f"k = {wave['theory']['wave_number']:.4g}, t = {start:.3g} to {end:.3g}"
+        typer.echo(f"wave of {where}: {', '.join(parts)}")
 
 
 def _free_folder(folder: Path) -> Path:

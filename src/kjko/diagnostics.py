@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from scipy.stats import norm
 
 from kjko.interfaces import Particles
+from kjko.linear_theory import LinearWave, linear_wave
 from kjko.problem import Problem
 from kjko.reference import ExactGaussian, Stationary, exact_gaussian, stationary
 from kjko.solver import Solver, State, StepInfo
@@ -23,6 +24,8 @@ KEYS = (  # of a record, in this order
     "energy_potential",
     "entropy",
     "free_energy",
+    "field_energy",
+    "momentum",
     "kl_stationary",
     "drift_error",
     "loss",
@@ -56,12 +59,14 @@ class References(NamedTuple):
     bins: Bins
     stationary: Stationary | None
     exact: ExactGaussian | None
+    wave: LinearWave | None = None
 
 
 def references(problem: Problem, particles: Particles) -> References:
     """Found once, at the start of a run; the particles give the range of the bins."""
-    law = stationary(problem, particles.x.shape[1])
-    return References(_bins(problem, particles, law), law, exact_gaussian(problem))
+    law = stationary(problem, particles.x.shape[1], particles.v.shape[1])
+    bins = _bins(problem, particles, law)
+    return References(bins, law, exact_gaussian(problem), linear_wave(problem))
 
 
 def _bins(problem: Problem, particles: Particles, law: Stationary | None) -> Bins:
@@ -114,14 +119,18 @@ def _marginal_kl(
 @eqx.filter_jit
 def _averages(problem: Problem, state: State, bins: Bins) -> dict[str, Array]:
     particles = state.particles
+    field_energy = problem.force.field_energy(state.force)
     averages = {
-        "energy_kinetic": 0.5 * jnp.mean(jnp.sum(particles.v**2, axis=-1)),
-        "energy_potential": problem.force.energy(state.force, particles.x),
-        "entropy": jnp.mean(particles.log_f),
+        "kinetic": 0.5 * jnp.mean(jnp.sum(particles.v**2, axis=-1)),
+        "potential": problem.force.energy(state.force, particles.x),
+        "log_f": jnp.mean(particles.log_f),
+        "velocity": jnp.mean(particles.v, axis=0),
         "marginal_kl_v": _marginal_kl(histogram(particles.v, bins.v_edges), bins.v_mass),
     }
     if bins.x_mass is not None:
         averages["marginal_kl_x"] = _marginal_kl(histogram(particles.x, bins.x_edges), bins.x_mass)
+    if field_energy is not None:
+        averages["field_energy"] = field_energy
     return averages
 
 
@@ -142,7 +151,10 @@ def measure(
 ) -> Record:
     """The record of a state and of the step that led to it; None at t = 0.
 
-    free_energy is (35) with a temperature, E[½|v|² + φ(x) + T₀ log f]; `entropy` is E[log f];
+    All are of f of the problem's mass M. free_energy is (35) with a temperature,
+    ∫ (½|v|² + φ(x) + T₀ log f) f, or that of Propositions 2 and 3 with ½ ∫|E|² in place of φ;
+    `energy_potential` is that part of it; `field_energy` ∫|E|² dx; `momentum` M mean(v);
+    `entropy` ∫ f log f;
     `kl_stationary` the Monte Carlo estimate mean[log f − log f∞]; `drift_error` (34);
     `marginal_kl_x` and `marginal_kl_v` the relative entropy of each coordinate's histogram. `loss`
     and `loss_heldout` are the objective on the fitted and on the held-out particles, minus its
@@ -159,19 +171,24 @@ def measure(
 
 def _of_state(problem: Problem, refs: References, state: State) -> Record:
     averages = jax.device_get(_averages(problem, state, refs.bins))
-    kinetic, potential, entropy = (
-        float(averages[k]) for k in ("energy_kinetic", "energy_potential", "entropy")
-    )
-    free_energy = kinetic + potential + problem.temperature * entropy
+    mass, temperature = problem.mass, problem.temperature
+    kinetic, potential, log_f = (float(averages[k]) for k in ("kinetic", "potential", "log_f"))
     kl = None
     if refs.stationary is not None:
-        kl = free_energy / problem.temperature + refs.stationary.log_normaliser
+        kl = (kinetic + potential) / temperature + log_f + refs.stationary.log_normaliser
+    kinetic, potential, entropy = mass * kinetic, mass * potential, mass * (log_f + np.log(mass))
+    field_energy = averages.get("field_energy")
+    if field_energy is not None:
+        field_energy = float(field_energy)
+        potential = 0.5 * field_energy
     marginal_x = averages.get("marginal_kl_x")
     return {
         "energy_kinetic": kinetic,
         "energy_potential": potential,
-        "entropy": entropy,
-        "free_energy": free_energy,
+        "entropy": float(entropy),
+        "free_energy": float(kinetic + potential + temperature * entropy),
+        "field_energy": field_energy,
+        "momentum": (mass * averages["velocity"]).tolist(),
         "kl_stationary": kl,
         "marginal_kl_x": None if marginal_x is None else marginal_x.tolist(),
         "marginal_kl_v": averages["marginal_kl_v"].tolist(),
@@ -190,7 +207,7 @@ def _of_step(
     heldout = float(info.fit.loss_heldout)
     return {
         "drift_error": drift_error,
-        "loss": float(info.fit.loss),
+        "loss": float(info.fit.loss) if problem.collision_rate > 0 else None,
         "loss_heldout": None if np.isnan(heldout) else heldout,
         "fit_iterations": int(info.fit.iterations),
         "det_min": float(info.det_min),

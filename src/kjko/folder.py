@@ -3,6 +3,7 @@
 import contextlib
 import json
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,20 +18,30 @@ Arrays = dict[str, np.ndarray]
 
 
 class Run(NamedTuple):
-    """What the figures need: columns of the series, histograms of the snapshots, f∞ if known."""
+    """What the figures need: columns of the series, histograms of the snapshots, f∞ if known.
+
+    `frames`: the histograms of (x₁, v₁). `wave`: what wave.json says, see `kjko.linear_theory`.
+    """
 
     title: str
     dimension: int
+    velocity_dimension: int
     temperature: float
     periodic: bool
     particles: int
     series: Arrays
     snapshots: list[Arrays]
     stationary: Arrays | None
+    frames: list[Arrays]
+    wave: dict[str, Any] | None
+
+    def number(self, kind: str) -> int:
+        """Of coordinates; `kind` is x or v."""
+        return self.dimension if kind == "x" else self.velocity_dimension
 
     def name(self, kind: str, i: int) -> str:
         """The symbol of a coordinate; `kind` is x or v."""
-        return f"${kind}$" if self.dimension == 1 else f"${kind}_{{{i + 1}}}$"
+        return f"${kind}$" if self.number(kind) == 1 else f"${kind}_{{{i + 1}}}$"
 
     def target(self, kind: str, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Nodes and density of a coordinate's stationary law; no nodes if it is not known."""
@@ -64,6 +75,7 @@ def read(folder: Path) -> Run:
             raise FileNotFoundError(f"{folder}: not a run folder, it has no {name}")
     files = sorted((folder / "snapshots").glob("step_*.h5"))
     spread = np.linspace(0, len(files) - 1, min(len(files), SHOWN)).round().astype(int)
+    frames = sorted((folder / "histograms").glob("step_*.npz"))
     law = folder / "snapshots" / "stationary.h5"
     try:
         case = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
@@ -71,15 +83,24 @@ def read(folder: Path) -> Run:
         return Run(
             title=case["title"],
             dimension=problem["dimension"],
+            velocity_dimension=problem.get("velocity_dimension", problem["dimension"]),
             temperature=problem["temperature"],
             periodic="domain" in problem,
             particles=case["particles"]["number"],
             series=_columns(read_series(folder)),
-            snapshots=[_read_hdf5(files[i], *HISTOGRAMS) for i in spread],
+            snapshots=[_read_snapshot(files[i]) for i in spread],
             stationary=_read_hdf5(law, "x", "density") if law.exists() else None,
+            frames=[_read_frame(frame) for frame in frames],
+            wave=read_wave(folder),
         )
     except (KeyError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{folder}: case.toml is not that of a run: {error!r}") from None
+
+
+def read_wave(folder: Path) -> dict[str, Any] | None:
+    """The wave of linear theory and the measured one; None if the run has none."""
+    path = folder / "wave.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def read_series(folder: Path) -> list[dict[str, Any]]:
@@ -100,6 +121,21 @@ def _columns(records: list[dict[str, Any]]) -> Arrays:
     columns = {key: [record.get(key) for record in records] for key in (records or [{}])[0]}
     kept = {key: c for key, c in columns.items() if any(value is not None for value in c)}
     return {key: np.array(column, dtype=float) for key, column in kept.items()}
+
+
+def _read_snapshot(path: Path) -> Arrays:
+    """Its histograms, and x₁ and v₁ of its particles."""
+    arrays = _read_hdf5(path, *HISTOGRAMS, "x", "v")
+    return arrays | {f"{kind}1": arrays.pop(kind)[:, 0] for kind in "xv"}
+
+
+def _read_frame(path: Path) -> Arrays:
+    """A histogram of (x₁, v₁)."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in ("counts", "x_ends", "v_ends", "time")}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise OSError(f"{path}: cannot be read: {error}") from None
 
 
 def _read_hdf5(path: Path, *names: str) -> Arrays:

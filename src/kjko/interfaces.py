@@ -4,8 +4,9 @@ A step of the solver is
 
     force at the particles -> fit the control on the method's loss -> move (x, v, log f)
 
-and every part of it is an object with one of the interfaces below. Symbols: d is the number of
-velocity components, n of particles, Δt the time step, u(x, v) the control, φ the potential.
+and every part of it is an object with one of the interfaces below. Symbols: d_x is the
+number of position and d ≥ d_x of velocity components, n of particles, Δt the time step, u(x, v) the
+control, φ the potential. Forces act on the first d_x components of v, and these move x.
 """
 
 import abc
@@ -14,6 +15,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 ForceState = Any  # a pytree: None for an external force, a grid field for a self-consistent one
@@ -23,7 +25,8 @@ Control = Callable[[Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " d"
 class Particles(eqx.Module):
     """Samples of f of equal weight, each with the density at its own position.
 
-    `x`: positions, `v`: velocities, `log_f`: log f(x, v), f with respect to dx dv and of mass one.
+    `x`: positions, `v`: velocities, `log_f`: log f(x, v), f with respect to dx dv and of mass one,
+    whatever the mass of the problem is: its own log f is log_f + log M.
     """
 
     x: Float[Array, "n d_x"]
@@ -37,11 +40,11 @@ class Stage(eqx.Module):
     The step of size h with the control u is
 
         v' = v_free + h u(x, v),    x' = x_free + drift · h u(x, v),
-        log f' = log_f − log det(I + h M),    M = ∇ᵥu Aᵀ − shear · ∇ₓu,
+        log f' = log_f − log det(I + h M),    M = ∇ᵥu R − shear · ∇ₓu,
 
-    and it is exact: `response` A = ∂x*/∂x and `shear` (B = ∂x*/∂v = shear · I) are blocks of the
-    Jacobian of the symplectic map S(x, v) = (x*, v*) over which u is carried; A = I and shear = 0
-    where u is taken after S.
+    and it is exact: `response` R and −shear · I are the blocks ∂v/∂v* and ∂x/∂v* of the inverse of
+    the map S(x, v) = (x*, v*) over which u is carried. R = (∂x*/∂x)ᵀ where S is symplectic; R = I
+    and shear = 0 where u is taken after S.
     """
 
     x: Float[Array, "n d_x"]  # where the control is evaluated
@@ -49,7 +52,7 @@ class Stage(eqx.Module):
     x_free: Float[Array, "n d_x"]  # where the particle arrives with u = 0
     v_free: Float[Array, "n d"]
     log_f: Float[Array, " n"]
-    response: Float[Array, "n d d"] | None = None  # A; None is the identity
+    response: Float[Array, "n d d"] | None = None  # R; None is the identity
     shear: float = eqx.field(static=True, default=0.0)
     drift: float = eqx.field(static=True, default=0.0)
 
@@ -70,12 +73,15 @@ class AbstractForce(eqx.Module):
     """x -> acceleration. It may be self-consistent, and may carry a state (a field on a grid)."""
 
     @abc.abstractmethod
-    def init(self, particles: Particles) -> ForceState:
-        """The state that belongs to these particles."""
+    def init(self, particles: Particles, mass: float = 1.0) -> ForceState:
+        """The state that belongs to these particles, of the total mass `mass`."""
 
     @abc.abstractmethod
     def update(self, state: ForceState, particles: Particles, dt: float) -> ForceState:
-        """The state after the particles have drifted for a time `dt` to where they are now."""
+        """The state after the particles have drifted for a time `dt` to where they are now.
+
+        They drifted with `particles.v` and are not wrapped into a box: they come from x − dt v.
+        """
 
     @abc.abstractmethod
     def acceleration(self, state: ForceState, x: Float[Array, " d_x"]) -> Float[Array, " d_x"]:
@@ -86,8 +92,12 @@ class AbstractForce(eqx.Module):
         """φ(x) at one particle."""
 
     @abc.abstractmethod
+    def field_energy(self, state: ForceState) -> Float[Array, ""] | None:
+        """∫|E|² dx of the particles' own field; None for an external force."""
+
     def energy(self, state: ForceState, x: Float[Array, "n d_x"]) -> Float[Array, ""]:
-        """Potential energy of the particles, for a total mass of one."""
+        """Mean of φ over particles in the field of `state`."""
+        return jnp.mean(jax.vmap(lambda one: self.potential_energy(state, one))(x))
 
 
 class AbstractIntegrator(eqx.Module):

@@ -44,6 +44,8 @@ def start(case: Case, folder: Path) -> None:
         store.append_record(folder, first)
         if 0 in _snapshot_steps(case):
             store.write_snapshot(folder, state, 0.0, refs.bins)
+        if case.output.histogram_every:
+            store.write_histogram(folder, state, 0.0, _length(setup.problem))
         store.write_checkpoint(folder, state)
         _continue(case, folder, setup, state, stop)
 
@@ -108,6 +110,11 @@ def _snapshot_steps(case: Case) -> set[int]:
     return {round(t / solver.time_step) for t in case.output.snapshot_times if t <= solver.end_time}
 
 
+def _length(problem: Problem) -> float | None:
+    """Of the box along x₁."""
+    return None if problem.box is None else float(problem.box.length[0])
+
+
 def _continue(case: Case, folder: Path, setup: _Setup, state: State, stop: list[int]) -> None:
     """The loop from a state that is on disk."""
     problem, solver, refs, _ = setup
@@ -126,9 +133,13 @@ def _continue(case: Case, folder: Path, setup: _Setup, state: State, stop: list[
                 store.append_record(folder, record)
                 if step in snapshot_steps or step == steps:
                     store.write_snapshot(folder, state, record["time"], refs.bins)
+                if case.output.histogram_every and step % case.output.histogram_every == 0:
+                    store.write_histogram(folder, state, record["time"], _length(problem))
                 if step % case.output.checkpoint_every == 0 or step == steps:
                     store.write_checkpoint(folder, state)
                 show(record)
+            if refs.wave is not None:
+                store.write_wave(folder, refs.wave)
         except (NumericalFailure, Interrupted):
             store.write_checkpoint(folder, state)  # the last good state
             raise

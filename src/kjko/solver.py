@@ -63,17 +63,18 @@ class Solver(eqx.Module):
             raise ValueError(f"time_step: must be > 0, got {self.time_step}")
 
     def init(self, problem: Problem, particles: Particles) -> State:
-        """The state at t = 0."""
+        """The state at t = 0. Raises ValueError if the time step is too long for the plasma."""
+        problem.check_time_step(self.time_step)
         return State(
             step=jnp.asarray(0, dtype=jnp.int32),
             particles=particles,
-            force=problem.force.init(particles),
+            force=problem.force.init(particles, problem.mass),
             control=self.control,
         )
 
     @eqx.filter_jit
     def step(self, problem: Problem, state: State, key: Key) -> tuple[State, StepInfo]:
-        """One step of Algorithm 1: prepare, fit, move, finish.
+        """One step of Algorithms 1 and 2: prepare, fit, move, finish; no fit if ε = 0.
 
         `key` is the run's; the step's own is folded from it, so a resumed run draws the same.
         """
@@ -82,7 +83,9 @@ class Solver(eqx.Module):
         substeps = self.integrator.substeps(problem.collision_rate * dt)
         key = jax.random.fold_in(key, state.step)
         collide = partial(self._collide, problem, force, dt / substeps)
-        if substeps == 1:
+        if problem.collision_rate == 0:
+            moved, info = _pass(stage, state.control)
+        elif substeps == 1:
             moved, info = collide(stage, state.control, key)
         else:
             moved, info = _repeat(collide, stage, state.control, key, substeps)
@@ -107,6 +110,14 @@ class Solver(eqx.Module):
         middle, _ = move(self.method, stage, by, h)
         moved, _ = move(self.method, stage, by, dt)
         return moved, StepInfo(fit, by.u, middle, subproblem.det_min(by))
+
+
+def _pass(stage: Stage, control: Control) -> tuple[Particles, StepInfo]:
+    """The step without a control, which stays as it is; there is no loss."""
+    moved = Particles(stage.x_free, stage.v_free, stage.log_f)
+    zero, one = jnp.zeros((), stage.v.dtype), jnp.ones((), stage.v.dtype)
+    fit = FitResult(control, jnp.nan * zero, jnp.nan * zero, 0)
+    return moved, StepInfo(fit, jnp.zeros_like(stage.v), moved, one)
 
 
 def _repeat(

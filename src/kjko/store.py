@@ -23,10 +23,12 @@ import numpy as np
 from kjko.diagnostics import Bins, Record, References, histogram
 from kjko.folder import read_series as read_series
 from kjko.interfaces import Particles
+from kjko.linear_theory import LinearWave, measured_wave
 from kjko.solver import State
 
 KEPT_CHECKPOINTS = 2
 KEPT_PARTICLES = 100_000  # in a snapshot; its histograms are of all
+PHASE_BINS = 128  # of x₁ and of v₁ in the histograms of phase space
 
 
 class NoCheckpoint(Exception):
@@ -105,6 +107,15 @@ def begin(folder: Path, case_toml: str, made_by: dict[str, Any], refs: Reference
     write_atomically(folder / "series.jsonl", b"")
 
 
+def write_wave(folder: Path, theory: LinearWave) -> None:
+    """The wave of linear theory beside the one that the series shows, if it shows any."""
+    measured = measured_wave(read_series(folder), theory)
+    wave: dict[str, Any] = {"theory": theory._asdict()}
+    if measured is not None:
+        wave |= {"measured": measured[0]._asdict(), "window": measured[1]}
+    write_atomically(folder / "wave.json", json.dumps(wave, indent=2).encode())
+
+
 def append_record(folder: Path, record: Record) -> None:
     """One more line of the series, all of it or nothing; what is not finite is null in JSON."""
     bad = {k: None for k, v in record.items() if isinstance(v, float) and not math.isfinite(v)}
@@ -151,6 +162,23 @@ def write_snapshot(folder: Path, state: State, time: float, bins: Bins) -> None:
     }
     step = int(state.step)
     write_hdf5(folder / "snapshots" / f"step_{step:06d}.h5", arrays, time=time, step=step)
+
+
+def write_histogram(folder: Path, state: State, time: float, length: float | None) -> None:
+    """Counts of (x₁, v₁), a frame of the animation; on [0, `length`) or the range of x₁."""
+    x, v = (np.asarray(z[:, 0], dtype=float) for z in (state.particles.x, state.particles.v))
+    view = [(0.0, length) if length else (x.min(), x.max()), (v.min(), v.max())]
+    counts, x_edges, v_edges = np.histogram2d(x, v, bins=PHASE_BINS, range=view)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        counts=counts.astype(np.uint32),
+        x_ends=x_edges[[0, -1]],
+        v_ends=v_edges[[0, -1]],
+        time=time,
+        allow_pickle=False,
+    )
+    write_atomically(folder / "histograms" / f"step_{int(state.step):06d}.npz", buffer.getvalue())
 
 
 def write_checkpoint(folder: Path, state: State) -> None:

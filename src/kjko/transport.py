@@ -10,17 +10,17 @@ BLOCK = 65_536  # particles at a time: what the control needs on the way does no
 
 
 def response(control: Control, stage: Stage) -> Response:
-    """u, M = ∇ᵥu Aᵀ − shear · ∇ₓu and ∇ᵥ·u at every particle of the stage.
+    """u, M = ∇ᵥu R − shear · ∇ₓu and ∇ᵥ·u at every particle of the stage.
 
-    Column k of M is the derivative of u along (−shear · e_k, Aᵀ e_k): d forward-mode products.
+    Column k of M is the derivative of u along (−shear · e_k, R e_k): d forward-mode products.
     """
     identity = jnp.eye(stage.v.shape[-1], dtype=stage.v.dtype)
 
     def at_row(row):
-        x, v, a = row
-        a = identity if a is None else a
+        x, v, r = row
+        r = identity if r is None else r
         u, along = jax.linearize(control, x, v)
-        columns = [along(-stage.shear * e[: x.size], a[k]) for k, e in enumerate(identity)]
+        columns = [along(-stage.shear * e[: x.size], r[:, k]) for k, e in enumerate(identity)]
         matrix = jnp.stack(columns, axis=-1)
         if stage.shear or stage.response is not None:
             slopes = [along(0 * x, e)[k] for k, e in enumerate(identity)]
@@ -50,7 +50,7 @@ def move(
 ) -> tuple[Particles, Float[Array, " n"]]:
     """The step of size h by a control, and det(I + h M) at every particle (see `Stage`)."""
     moved = Particles(
-        x=stage.x_free + stage.drift * h * by.u,
+        x=stage.x_free + stage.drift * h * by.u[:, : stage.x.shape[1]],
         v=stage.v_free + h * by.u,
         log_f=stage.log_f - method.log_determinant(by, h),
     )

@@ -3,7 +3,7 @@
 text -> read (TOML, --set) -> tables (keys and their types) -> objects (Problem, Solver, ...)
 """
 
-from kjko.case.objects import BadInput as BadInput
+from kjko.case.checks import BadInput as BadInput
 from kjko.case.objects import Experiment as Experiment
 from kjko.case.read import Case as Case
 from kjko.case.read import load as load

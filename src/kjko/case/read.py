@@ -13,7 +13,8 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from kjko import cases
-from kjko.case.objects import BadInput, Experiment, build
+from kjko.case.checks import BadInput
+from kjko.case.objects import Experiment, build
 from kjko.case.tables import CaseTable
 
 

@@ -52,9 +52,13 @@ class GaussianPositionTable(Table):
 
 
 class CosinePositionTable(Table):
+    """One of `mode` and `wave_number`; `literal` keeps a wave number that does not fit the box."""
+
     kind: Literal["cosine"]
     amplitude: list[Annotated[float, Field(ge=-1, le=1)]]
-    mode: list[Annotated[int, Field(ge=0, lt=2**31)]]
+    mode: list[Annotated[int, Field(ge=0, lt=2**31)]] | None = None
+    wave_number: list[Annotated[float, Field(ge=0)]] | None = None
+    literal: bool = False
 
 
 class MixtureTable(Table):
@@ -73,20 +77,44 @@ class DomainTable(Table):
     length: list[PositiveFloat]
 
 
+class MeshTable(Table):
+    number_of_cells: Count | list[Count] = 128
+    shape: Literal["nearest", "tent", "quadratic"] = "tent"
+
+
+class PoissonTable(MeshTable):
+    kind: Literal["poisson"]
+    laplacian: Literal["spectral", "discrete"] = "spectral"
+
+
+class AmpereTable(MeshTable):
+    kind: Literal["ampere"]
+    uniform_field: float = 0.0
+
+
 class ProblemTable(Table):
+    """One of `potential` and `force`; `velocity_dimension` is `dimension` if not given."""
+
     dimension: Count
-    collision_rate: PositiveFloat = 1.0
+    velocity_dimension: Count | None = None
+    collision_rate: Annotated[float, Field(ge=0)] = 1.0
     temperature: PositiveFloat = 1.0
-    potential: Annotated[
-        QuadraticTable | MultiwellTable | DoubleWellTable | WaveTable, Field(discriminator="kind")
-    ]
+    mass: PositiveFloat = 1.0
+    potential: (
+        Annotated[
+            QuadraticTable | MultiwellTable | DoubleWellTable | WaveTable,
+            Field(discriminator="kind"),
+        ]
+        | None
+    ) = None
+    force: Annotated[PoissonTable | AmpereTable, Field(discriminator="kind")] | None = None
     law: Annotated[GaussianLawTable | ProductLawTable, Field(discriminator="kind")]
     domain: DomainTable | None = None
 
 
 class ParticlesTable(Table):
     number: Annotated[int, Field(ge=2, lt=2**31)] = 10_000
-    sampling: Literal["random", "low-discrepancy"] = "random"
+    sampling: Literal["random", "low-discrepancy", "lattice", "cell-jitter"] = "random"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
@@ -192,6 +220,7 @@ class SolverTable(Table):
 
 class OutputTable(Table):
     snapshot_times: list[Annotated[float, Field(ge=0)]] = [0.0]
+    histogram_every: Annotated[int, Field(ge=0, lt=2**31)] = 0  # steps; 0: none
     checkpoint_every: Count = 10
 
 

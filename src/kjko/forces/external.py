@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kjko.interfaces import AbstractForce, Particles
@@ -14,7 +13,7 @@ class External(AbstractForce):
 
     potential: Callable[[Float[Array, " d"]], Float[Array, ""]]
 
-    def init(self, particles: Particles) -> None:
+    def init(self, particles: Particles, mass: float = 1.0) -> None:
         return None
 
     def update(self, state: None, particles: Particles, dt: float) -> None:
@@ -26,6 +25,5 @@ class External(AbstractForce):
     def potential_energy(self, state: None, x: Float[Array, " d"]) -> Float[Array, ""]:
         return self.potential(x)
 
-    def energy(self, state: None, x: Float[Array, "n d"]) -> Float[Array, ""]:
-        """Mean of φ over the particles."""
-        return jnp.mean(jax.vmap(self.potential)(x))
+    def field_energy(self, state: None) -> None:
+        return None

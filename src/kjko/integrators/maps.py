@@ -4,19 +4,23 @@ import abc
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kjko.interfaces import AbstractForce, ForceState, Particles
 
 
 def drift(particles: Particles, dt: float) -> Particles:
-    """x + Δt v."""
-    return eqx.tree_at(lambda p: p.x, particles, particles.x + dt * particles.v)
+    """x + Δt v, by the first d_x components of v."""
+    along = particles.v[:, : particles.x.shape[1]]
+    return eqx.tree_at(lambda p: p.x, particles, particles.x + dt * along)
 
 
 def kick(particles: Particles, force: AbstractForce, state: ForceState, dt: float) -> Particles:
-    """v − Δt ∇φ(x)."""
+    """v − Δt ∇φ(x), in the first d_x components of v."""
     acceleration = jax.vmap(lambda x: force.acceleration(state, x))(particles.x)
+    others = particles.v.shape[1] - particles.x.shape[1]
+    acceleration = jnp.pad(acceleration, ((0, 0), (0, others)))
     return eqx.tree_at(lambda p: p.v, particles, particles.v + dt * acceleration)
 
 
@@ -33,7 +37,10 @@ class AbstractMap(eqx.Module):
     def response(
         self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
     ) -> Float[Array, "n d d"] | None:
-        """∂x*/∂x at every particle; None is the identity."""
+        """R = ∂v/∂v* of the inverse map at every particle; None is the identity.
+
+        It is (∂x*/∂x)ᵀ where the force has a potential; one gathered from a grid has none.
+        """
 
 
 class DriftKick(AbstractMap):
@@ -66,7 +73,8 @@ class StormerVerlet(AbstractMap):
     def response(
         self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
     ) -> Float[Array, "n d d"]:
-        """I − ½ Δt² ∇²φ(x), from x* = x + Δt (v − ½ Δt ∇φ(x))."""
-        return jax.vmap(jax.jacfwd(lambda x: x + 0.5 * dt**2 * force.acceleration(state, x)))(
-            particles.x
-        )
+        """I + ½ Δt² ∇E(x), E = −∇φ: the first half kick, taken back."""
+        d_x, d = particles.x.shape[1], particles.v.shape[1]
+        arrival = jax.jacfwd(lambda x: x + 0.5 * dt**2 * force.acceleration(state, x))
+        identity = jnp.eye(d, dtype=particles.x.dtype)
+        return jax.vmap(lambda x: identity.at[:d_x, :d_x].set(arrival(x)))(particles.x)

@@ -11,8 +11,8 @@ class Unsplit(AbstractIntegrator):
 
         (x', v') = S(x, v) + (0, Δt u(x, v))
 
-    det = det(I + Δt (∇ᵥu Aᵀ − Δt ∇ₓu)), A = ∂x*/∂x of S; the paper's Δt ∇ᵥ·u leaves out the terms
-    that come from S.
+    det = det(I + Δt (∇ᵥu R − Δt ∇ₓu)), R = I for `DriftKick` (Algorithm 2) and I − ½Δt² ∇²φ(x) for
+    `StormerVerlet`; the paper's Δt ∇ᵥ·u leaves out the terms that come from S.
     """
 
     map: AbstractMap = StormerVerlet()

@@ -50,7 +50,7 @@ class JKO(AbstractMethod):
             log_det = extended_log(determinant(response.matrix, h))
         free_energy = jnp.mean(kinetic - problem.temperature * log_det)
         if stage.drift:
-            moved = stage.x_free + stage.drift * h * u
+            moved = stage.x_free + stage.drift * h * u[:, : stage.x.shape[1]]
             energy = problem.force.energy
             free_energy += energy(state, moved) - energy(state, stage.x_free)
         return jnp.mean(cost) + problem.collision_rate * free_energy

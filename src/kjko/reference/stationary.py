@@ -34,8 +34,10 @@ class Stationary(NamedTuple):
     marginals: Float[np.ndarray, "d m"]
 
 
-def stationary(problem: Problem, dimension: int) -> Stationary | None:
-    """The stationary law of a problem with an external potential.
+def stationary(
+    problem: Problem, dimension: int, velocity_dimension: int | None = None
+) -> Stationary | None:
+    """The stationary law of a problem with an external potential; d = d_x if not given.
 
     In closed form for a quadratic; otherwise by the trapezoidal rule, which converges spectrally
     for smooth φ that confines or is periodic: coordinate by coordinate in any dimension if φ is
@@ -55,7 +57,7 @@ def stationary(problem: Problem, dimension: int) -> Stationary | None:
         in_x = None
     if in_x is None:
         return None
-    log_v = 0.5 * dimension * math.log(2 * math.pi * temperature)
+    log_v = 0.5 * (velocity_dimension or dimension) * math.log(2 * math.pi * temperature)
     return in_x._replace(log_normaliser=in_x.log_normaliser + log_v)
 
 

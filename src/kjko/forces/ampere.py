@@ -1,0 +1,64 @@
+"""The field of Ampère's law."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kjko.forces.mesh import Mesh
+from kjko.forces.self_consistent import AbstractSelfConsistent, Field
+from kjko.interfaces import Particles
+
+
+class Ampere(AbstractSelfConsistent):
+    """∂ₜE = −J of equation (13), in one dimension, with E and J on the faces of the cells.
+
+    The current is the one that the particles carry through each face in the drift: with ρⁿ, ρⁿ⁺¹
+    deposited before and after it
+
+        J_{i+½} − J_{i−½} = −Δx/Δt (ρᵢⁿ⁺¹ − ρᵢⁿ),    mean J = M/L mean(v)
+
+    (the difference of the shape function summed over the cells, whatever the number of cells that a
+    particle crosses). So (E_{i+½} − E_{i−½})/Δx − ρᵢ + h keeps its value: Gauss's law holds to
+    rounding for ever if it does at t = 0. A particle feels the mean of each cell's two faces.
+
+    `initial`: E(0) on the faces; None is Gauss's law with mean zero. `uniform` is added to it.
+    Raises ValueError in more than one dimension, or if `initial` is not one number a cell.
+    """
+
+    mesh: Mesh
+    initial: Float[Array, " cells"] | None = None
+    uniform: float = 0.0
+
+    def __check_init__(self):
+        if len(self.mesh.length) != 1:
+            raise ValueError("kind: ampere is for one dimension of x; use poisson in more")
+        if self.initial is not None and self.initial.shape != self.mesh.number_of_cells:
+            raise ValueError("initial: need one number for each cell")
+
+    def init(self, particles: Particles, mass: float = 1.0) -> Field:
+        total = jnp.asarray(mass, particles.x.dtype)
+        density = total * self.mesh.deposit(particles.x)
+        if self.initial is None:
+            faces = self.mesh.volume * jnp.cumsum(density - total / self.mesh.length[0])
+            faces = faces - jnp.mean(faces)
+        else:
+            faces = jnp.asarray(self.initial, density.dtype)
+        return self._field(total, density, faces + self.uniform)
+
+    def update(self, state: Field, particles: Particles, dt: float) -> Field:
+        density = state.mass * self.mesh.deposit(particles.x)
+        passed = -self.mesh.volume * jnp.cumsum(density - state.density)  # Δt J, but for its mean
+        mean = dt * state.mass / self.mesh.length[0] * jnp.mean(particles.v[:, 0])
+        return self._field(state.mass, density, state.faces - (passed - jnp.mean(passed) + mean))
+
+    def _field(
+        self, mass: Float[Array, ""], density: Float[Array, " cells"], faces: Float[Array, " cells"]
+    ) -> Field:
+        centres = 0.5 * (faces + jnp.roll(faces, 1))
+        potential = -self.mesh.volume * jnp.roll(jnp.cumsum(faces - jnp.mean(faces)), 1)
+        potential = potential - jnp.mean(potential)
+        return Field(mass, density, centres[:, None], potential, faces)
+
+    def gauss_error(self, state: Field) -> Float[Array, ""]:
+        """max |∇·E − ρ + h| over the cells."""
+        divergence = (state.faces - jnp.roll(state.faces, 1)) / self.mesh.volume
+        return jnp.max(jnp.abs(divergence - state.density + state.mass / self.mesh.length[0]))
