@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.interfaces import AbstractMethod, Control, ForceState, Response, Stage
+from kjko.interfaces import AbstractSequential, Control, ForceState, Response, Stage
 from kjko.problem import Problem
 from kjko.transport import determinant, response
 
@@ -12,7 +12,7 @@ from kjko.transport import determinant, response
 class Subproblem(eqx.Module):
     """Minimise the method's loss for a step of size `h`; the control then moves by `dt`."""
 
-    method: AbstractMethod
+    method: AbstractSequential
     problem: Problem
     force: ForceState
     h: float

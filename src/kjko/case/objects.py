@@ -4,47 +4,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from kjko.case.learning import control, fit, method
+from kjko.case.refusal import BadInput as BadInput
 from kjko.case.tables import (
-    AdamTable,
-    AffineTable,
     CaseTable,
     CosinePositionTable,
     DoubleWellTable,
-    FourierHermiteTable,
     GaussianLawTable,
     Matrix,
     MixtureTable,
-    MLPTable,
     MultiwellTable,
     PlainIntegratorTable,
     ProblemTable,
-    QuadraticControlTable,
     QuadraticTable,
-    RandomTanhTable,
-    SolverTable,
     WaveTable,
 )
-from kjko.controls import MLP, Affine, Gradient, Periodic
 from kjko.evolution import number_of_steps
-from kjko.features import FourierHermite, Quadratics, RandomTanh
-from kjko.fit import Adam, Newton
 from kjko.forces import External
 from kjko.integrators import DriftKick, Lie, StormerVerlet, StrangMidpoint, SymplecticEuler, Unsplit
-from kjko.interfaces import Control, Particles
+from kjko.interfaces import Particles
 from kjko.laws import AbstractLaw, CosinePosition, Gaussian, GaussianPosition, Product, sample
-from kjko.methods import JKO
 from kjko.potentials import Cosine, DoubleWell, Multiwell, Quadratic, Sine
 from kjko.problem import Box, Problem
 from kjko.solver import Solver
 
 MOST_COLLISIONS = 30.0  # εΔt that a step is asked to resolve by substeps
-
-
-class BadInput(ValueError):
-    """Input that is refused: one line with the key, what was expected, what came, what to do."""
 
 
 class Experiment(NamedTuple):
@@ -81,11 +67,11 @@ def build(case: CaseTable) -> Experiment:
     return Experiment(
         problem,
         Solver(
-            control=_control(case, problem),
+            control=control(case, problem),
             time_step=solver.time_step,
             integrator=_integrator(solver.integrator),
-            method=JKO(solver.method.log_det),
-            fit=_fit(solver),
+            method=method(solver, problem),
+            fit=fit(solver),
         ),
         particles,
     )
@@ -169,48 +155,6 @@ def _mixture(where: str, table: MixtureTable, d: int, position: Any) -> Product:
     with _at(where):
         covariances = widths[:, None, None] ** 2 * np.eye(d)
         return Product(position, np.array(means), covariances, weights)  # pyright: ignore[reportCallIssue]
-
-
-def _control(case: CaseTable, problem: Problem) -> Control:
-    d, table = case.problem.dimension, case.solver.control
-    length = None if problem.box is None else problem.box.length.tolist()
-    if isinstance(table, FourierHermiteTable):
-        return Gradient(FourierHermite(d, max(table.size, d), length))
-    if isinstance(table, RandomTanhTable):
-        key = jax.random.key(case.particles.seed)
-        return Gradient(RandomTanh(d, table.size, length, key=key))
-    if isinstance(table, QuadraticControlTable):
-        return Gradient(Quadratics(d, periodic=length is not None))
-    inputs = d if problem.box is None else 2 * d
-    if isinstance(table, AffineTable):
-        control = Affine(d, inputs)
-    else:
-        key = jax.random.key(case.particles.seed)
-        control = MLP(d, table.widths, table.activation, inputs, key=key)
-    return control if length is None else Periodic(control, length)
-
-
-def _fit(solver: SolverTable) -> Any:
-    settings = solver.fit.model_dump(exclude={"kind"})
-    by_gradient = not isinstance(solver.control, AffineTable | MLPTable)
-    if isinstance(solver.fit, AdamTable):
-        if by_gradient:
-            raise BadInput(
-                f"solver.fit.kind: adam fits affine and mlp, got control {solver.control.kind};"
-                " set solver.control.kind=mlp or solver.fit.kind=newton"
-            )
-        return Adam(**settings)
-    if not by_gradient:
-        raise BadInput(
-            f"solver.fit.kind: newton fits fourier-hermite, random-tanh and quadratic, got control"
-            f" {solver.control.kind}; set solver.fit.kind=adam"
-        )
-    if solver.integrator.kind not in ("strang-midpoint", "lie") or solver.method.log_det != "exact":
-        raise BadInput(
-            "solver.fit.kind: newton needs the integrator strang-midpoint or lie and the exact"
-            " log_det; set solver.fit.kind=adam and solver.control.kind=mlp"
-        )
-    return Newton(**settings)
 
 
 def _integrator(table: Any) -> Any:
