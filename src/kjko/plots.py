@@ -36,7 +36,7 @@ def draw(folder: Path) -> list[Path]:
     figures = {name: _over_time(run, panels) for name, panels in _panels(run)}
     if run.snapshots:
         figures |= {"density": _density(run), "marginals": _marginals(run)}
-    return [_save(f, folder / "figures" / f"{name}.png") for name, f in figures.items()]
+    return [save(f, folder / "figures" / f"{name}.png") for name, f in figures.items()]
 
 
 def draw_convergence(
@@ -44,7 +44,7 @@ def draw_convergence(
 ) -> None:
     """Errors (> 0) against Δt with their fitted orders, over lines of whole order, as Figure 1."""
     steps = np.asarray(time_steps)
-    figure, ((axes,),) = _figure("Error against the exact law")
+    figure, ((axes,),) = new_figure("Error against the exact law")
     below: dict[int, float] = {}  # whole order: coefficient of a line under the errors
     for i, (name, error) in enumerate(errors.items()):
         label = f"{name}: order {orders[name]:.2f}"
@@ -59,17 +59,18 @@ def draw_convergence(
     axes.set_xticks(steps, [f"{step:g}" for step in steps])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG, all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     figure.savefig(temporary, format="png", dpi=150)
     return temporary.replace(path)
 
 
-def _figure(title: str, rows=1, columns=1, panel=(5.0, 3.6), **options) -> tuple[Figure, Any]:
+def new_figure(title: str, rows=1, columns=1, panel=(5.0, 3.6), **options) -> tuple[Figure, Any]:
     """A figure and its axes, an array (rows, columns)."""
     figure = Figure((panel[0] * columns, panel[1] * rows + 0.3), layout="constrained")
     figure.suptitle(title, fontsize=10, color="0.35", parse_math=False)
@@ -122,7 +123,7 @@ def _panels(run: Run) -> Iterator[tuple[str, list[Panel]]]:
 def _over_time(run: Run, panels: list[Panel]) -> Figure:
     """Panels side by side; on a log axis, values that are not positive are marked at the bottom."""
     time = run.series["time"]
-    figure, grid = _figure(run.title, 1, len(panels))
+    figure, grid = new_figure(run.title, 1, len(panels))
     for axes, panel in zip(grid[0], panels, strict=True):
         largest = max(np.nanmax(np.abs(values)) for values in panel.lines.values())
         linear = {"linthresh": 0.01 * largest or 1.0} if panel.scale == "symlog" else {}
@@ -148,7 +149,7 @@ def _over_time(run: Run, panels: list[Panel]) -> Figure:
 def _density(run: Run) -> Figure:
     """Density of (x₁, v₁) over contours of the stationary law, as Figures 3 and 5."""
     shape = (1, len(run.snapshots), (2.3, 2.5))
-    figure, grid = _figure(run.title, *shape, sharex=True, sharey=True)
+    figure, grid = new_figure(run.title, *shape, sharex=True, sharey=True)
     maps = [_smooth(run, snapshot) for snapshot in run.snapshots]
     norm = PowerNorm(0.5, 0.0, max(density.max() for density in maps))  # shows thin tails too
     x, v = (np.linspace(*run.view(kind, 0), 240) for kind in "xv")
@@ -186,7 +187,7 @@ def _marginals(run: Run) -> Figure:
     shown = run.snapshots[-1:] if run.dimension == 1 else run.snapshots
     coordinates = [(kind, i) for kind in "xv" for i in range(run.dimension)]
     shape = (len(shown), len(coordinates), (4.0, 3.0) if run.dimension == 1 else (2.0, 1.5))
-    figure, grid = _figure(run.title, *shape, sharex="col", sharey="col")
+    figure, grid = new_figure(run.title, *shape, sharex="col", sharey="col")
     for (row, column), axes in np.ndenumerate(grid):
         (kind, i), snapshot = coordinates[column], shown[row]
         edges, fraction = snapshot[f"edges_{kind}"][i], snapshot[f"histogram_{kind}"][i]

@@ -41,8 +41,8 @@ def response(control: Control, stage: Stage) -> Response:
 def determinant(matrix: Float[Array, "n d d"], h: float) -> Float[Array, " n"]:
     """det(I + h M) at every particle.
 
-    Beyond 3 × 3 by elimination without pivoting, which is what a matrix near I needs: several of
-    LAPACK's factorisations in one compiled step were seen to block each other for ever on two cores.
+    Beyond 3 × 3 by elimination without pivoting, enough for a matrix near I: two of LAPACK's
+    factorisations in one compiled step were seen to block each other for ever on two cores.
     """
     whole = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)[None] + h * matrix
     det = jnp.ones_like(whole[:, 0, 0])

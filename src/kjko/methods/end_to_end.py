@@ -77,16 +77,11 @@ def train(
 ) -> State:
     """The state with the trained control. Raises ValueError for a control of another shape."""
     _check_control(method, state)
-    fit = solver.fit
-    total = fit.steps * steps
-    rate = fit.learning_rate
-    if fit.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(rate, total)
-    optimiser = optax.adam(rate)
+    fit, total = solver.fit, solver.fit.steps * steps
     fitted, _ = _split(state, fit.held_out, key)
     start = jax.tree.map(lambda leaf: leaf[fitted], state.particles)
     control = state.control
-    memory = optimiser.init(eqx.filter(control, eqx.is_inexact_array))
+    memory = _adam(fit, total).init(eqx.filter(control, eqx.is_inexact_array))
     done = 0
     for i in range(method.iterations):
         number = total * (i + 1) // method.iterations - done
@@ -95,7 +90,9 @@ def train(
         done += number
         path = _path(method, problem, solver, control, start, state.force, steps)
         drawn = jax.random.fold_in(jax.random.fold_in(key, TRAINING), i)
-        control, memory = _improve(method, problem, optimiser, control, memory, path, drawn, number)
+        control, memory = _improve(
+            method, problem, fit, total, control, memory, path, drawn, number
+        )
     return eqx.tree_at(lambda s: s.control, state, control)
 
 
@@ -114,6 +111,13 @@ def end_to_end_step(
     fit = FitResult(control, jnp.mean(losses[fitted]), jnp.mean(losses[held]), solver.fit.steps)
     info = eqx.tree_at(lambda i: i.fit, info, fit, is_leaf=lambda leaf: leaf is None)
     return State(state.step + 1, particles, force, control), info
+
+
+def _adam(fit: Any, total: int) -> optax.GradientTransformation:
+    """Adam with the settings of the fit; a cosine falls to zero over all of the training."""
+    if fit.schedule == "cosine":
+        return optax.adam(optax.cosine_decay_schedule(fit.learning_rate, total))
+    return optax.adam(fit.learning_rate)
 
 
 def _split(state: State, held_out: float, key: Key) -> tuple[Int[Array, " m"], Int[Array, " k"]]:
@@ -162,7 +166,8 @@ def _path(
 def _improve(
     method: AbstractEndToEnd,
     problem: Problem,
-    optimiser: optax.GradientTransformation,
+    fit: Any,
+    total: int,
     control: TimeDependentControl,
     memory: Any,
     path: Path,
@@ -170,6 +175,7 @@ def _improve(
     number: int,
 ) -> tuple[TimeDependentControl, Any]:
     """`number` gradient steps at the particles of a path."""
+    optimiser = _adam(fit, total)
     params, static = eqx.partition(control, eqx.is_inexact_array)
     rows = jnp.arange(path.v.shape[1])
 

@@ -1,0 +1,216 @@
+"""Strang splitting on a phase-space grid: the kinetic Fokker-Planck equation in one dimension.
+
+    ∂ₜf + v ∂ₓf + a ∂ᵥf = ε ∂ᵥ(v f + T₀ ∂ᵥf),    a = −φ'(x), or a = E of −φ'' = ρ − mean(ρ)
+
+A step is drift(Δt/2), kick(Δt/2), collide(Δt), kick(Δt/2), drift(Δt/2). Kick and collision leave
+the density in x as it is, so one field serves both kicks. All is numpy in float64.
+
+f is never clipped: the shifts keep the sum of f to rounding, and where a shifted f rings it may be
+negative by that much.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Complex, Float
+from scipy.special import xlogy
+
+from kjko.reference.collision import relaxation
+
+FEWEST_CELLS = 8
+
+Density = Float[np.ndarray, "n_x n_v"]
+Profile = Float[np.ndarray, " n_x"]
+Series = Float[np.ndarray, " steps"]
+Phases = Complex[np.ndarray, "rows columns"]
+
+
+class PhaseGrid(NamedTuple):
+    """Cells of a periodic interval in x and of [−V, V] in v.
+
+    `x`: left ends of n_x equal cells. `v`: centres of n_v equal cells, symmetric about 0.
+    """
+
+    x: Profile
+    v: Float[np.ndarray, " n_v"]
+
+    @property
+    def dx(self) -> float:
+        return float(self.x[1] - self.x[0])
+
+    @property
+    def dv(self) -> float:
+        return float(self.v[1] - self.v[0])
+
+    @property
+    def length(self) -> float:
+        """Of the periodic interval in x."""
+        return self.dx * len(self.x)
+
+    @property
+    def cell(self) -> float:
+        """dx dv: the area of a cell."""
+        return self.dx * self.dv
+
+
+def phase_grid(
+    start: float, length: float, velocity_end: float, cells: tuple[int, int]
+) -> PhaseGrid:
+    """`cells` = (n_x, n_v) on [start, start + length) × [−velocity_end, velocity_end].
+
+    Raises ValueError for fewer than eight cells in a direction or velocity_end ≤ 0.
+    """
+    n_x, n_v = cells
+    if min(cells) < FEWEST_CELLS:
+        raise ValueError(f"cells: need at least {FEWEST_CELLS} in x and in v, got {cells}")
+    if not velocity_end > 0:
+        raise ValueError(f"velocity_end: must be > 0, got {velocity_end}")
+    dv = 2 * velocity_end / n_v
+    x = start + length / n_x * np.arange(n_x)
+    return PhaseGrid(x, dv * (np.arange(n_v) - 0.5 * (n_v - 1)))
+
+
+def wave_numbers(number: int, spacing: float) -> Float[np.ndarray, " m"]:
+    """Those of `np.fft.rfft` of `number` points."""
+    return 2 * np.pi * np.fft.rfftfreq(number, spacing)
+
+
+def drift(f: Density, phases: Phases) -> Density:
+    """f(x − v Δt, v), exact for the trigonometric interpolant; phases = exp(−i k v Δt)."""
+    return np.fft.irfft(np.fft.rfft(f, axis=0) * phases, n=f.shape[0], axis=0)
+
+
+def kick(f: Density, phases: Phases) -> Density:
+    """f(x, v − a Δt), exact for the trigonometric interpolant; phases = exp(−i k a Δt)."""
+    return np.fft.irfft(np.fft.rfft(f, axis=1) * phases, n=f.shape[1], axis=1)
+
+
+def electric_field(density: Profile, length: float) -> Profile:
+    """E = −φ' of −φ'' = ρ − mean(ρ) on a periodic interval, by FFT; the mean of E is zero."""
+    k = wave_numbers(len(density), length / len(density))
+    modes = np.fft.rfft(density)
+    modes[0] = 0.0
+    modes[1:] /= 1j * k[1:]
+    return np.fft.irfft(modes, n=len(density))
+
+
+class ExternalField(NamedTuple):
+    """A given potential φ and the acceleration −φ' at the nodes."""
+
+    grid: PhaseGrid
+    potential: Profile
+    given: Profile
+
+    def acceleration(self, density: Profile) -> Profile:
+        return self.given
+
+    def energy(self, density: Profile) -> float:
+        """∫φ ρ dx."""
+        return self.grid.dx * float(self.potential @ density)
+
+
+class PoissonField(NamedTuple):
+    """The self-consistent field of the density ρ in x."""
+
+    grid: PhaseGrid
+
+    def acceleration(self, density: Profile) -> Profile:
+        return electric_field(density, self.grid.length)
+
+    def energy(self, density: Profile) -> float:
+        """½ ∫E² dx."""
+        return 0.5 * self.grid.dx * float(np.sum(self.acceleration(density) ** 2))
+
+
+class Equation(NamedTuple):
+    """The discrete equation; `collision_rate` ε = 0 is the collisionless one.
+
+    `log_stationary`: log f∞ at the nodes, which f is compared with.
+    """
+
+    grid: PhaseGrid
+    field: ExternalField | PoissonField
+    collision_rate: float
+    temperature: float
+    log_stationary: Density
+
+
+class History(NamedTuple):
+    """Averages after every step, from t = 0 on; integrals of f, which has the problem's mass.
+
+    `energy_potential` is ∫φ f, or ½ ∫E² of a self-consistent field. `entropy` is ∫ f log f (f ≤ 0
+    counts as zero), `free_energy` the two energies plus T₀ times it, (35) and Proposition 2, and
+    `kl_stationary` ∫ f log(f/f∞), where f∞ of a self-consistent field is a Maxwellian of uniform
+    density.
+    """
+
+    time: Series
+    mass: Series
+    momentum: Series
+    energy_kinetic: Series
+    energy_potential: Series
+    entropy: Series
+    free_energy: Series
+    kl_stationary: Series
+
+
+def averages(f: Density, time: float, equation: Equation) -> tuple[float, ...]:
+    """A row of the history."""
+    grid, temperature = equation.grid, equation.temperature
+    in_v = grid.cell * f.sum(axis=0)
+    kinetic = 0.5 * grid.v**2 @ in_v
+    potential = equation.field.energy(grid.dv * f.sum(axis=1))
+    positive = np.maximum(f, 0.0)
+    entropy = grid.cell * xlogy(positive, positive).sum()
+    free_energy = kinetic + potential + temperature * entropy
+    kl = entropy - grid.cell * np.vdot(f, equation.log_stationary)
+    mass, momentum = in_v.sum(), grid.v @ in_v
+    return time, mass, momentum, kinetic, potential, entropy, free_energy, kl
+
+
+class Step:
+    """One step of size Δt, with what depends on Δt alone computed once."""
+
+    def __init__(self, equation: Equation, dt: float):
+        grid = equation.grid
+        k = wave_numbers(len(grid.x), grid.dx)
+        self.dv, self.field, self.dt = grid.dv, equation.field, dt
+        self.drift_phases = np.exp(-0.5j * dt * np.outer(k, grid.v))
+        self.rates = -0.5j * dt * wave_numbers(len(grid.v), grid.dv)
+        self.relaxation = None
+        if equation.collision_rate > 0:
+            strength = equation.collision_rate * dt
+            self.relaxation = relaxation(grid.v, equation.temperature, strength).T
+
+    def __call__(self, f: Density) -> Density:
+        f = drift(f, self.drift_phases)  # x at t + dt/2
+        acceleration = self.field.acceleration(self.dv * f.sum(axis=1))
+        kick_phases = np.exp(np.outer(acceleration, self.rates))
+        f = kick(f, kick_phases)
+        if self.relaxation is not None:
+            f = f @ self.relaxation
+        f = kick(f, kick_phases)  # v at t + dt
+        return drift(f, self.drift_phases)  # x at t + dt
+
+
+def evolve(
+    f: Density, times: Float[np.ndarray, " m"], equation: Equation, time_step: float
+) -> tuple[Float[np.ndarray, "m n_x n_v"], History]:
+    """f, given at t = 0, at the asked times, and its averages after every step.
+
+    Between two times are equal steps, the fewest that are no longer than `time_step`.
+    """
+    now, step = 0.0, None
+    kept, record = [], [averages(f, 0.0, equation)]
+    for end in times:
+        number = math.ceil((end - now) / time_step - 1e-9)
+        for i in range(number):
+            dt = (end - now) / number
+            if step is None or abs(step.dt - dt) > 1e-12 * dt:
+                step = Step(equation, dt)
+            f = step(f)
+            record.append(averages(f, now + (i + 1) * dt, equation))
+        now = float(end)
+        kept.append(f)
+    return np.stack(kept), History(*np.transpose(record))

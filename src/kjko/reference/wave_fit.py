@@ -1,0 +1,56 @@
+"""Frequency and growth rate of a wave, from the energy of its field over time."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+FEWEST_PEAKS = 3
+
+Series = Float[np.ndarray, " steps"]
+
+
+class Wave(NamedTuple):
+    """E ~ exp(γt) cos(ωt): `frequency` ω and `rate` γ, negative if it is damped."""
+
+    frequency: float
+    rate: float
+
+
+def measure_wave(
+    times: Series, field_energy: Series, window: tuple[float, float] | None = None
+) -> Wave:
+    """ω and γ of a standing wave from ∫E² (or a multiple) at equally spaced `times`.
+
+    ∫E² ~ exp(2γt) cos²(ωt): its peaks are π/ω apart and their logarithms on a line of slope 2γ.
+    Each peak is that of the parabola through log ∫E² at the largest value and its neighbours. With
+    fewer than three peaks in the `window` (start, end) there is no oscillation: ω = 0, and the line
+    is through log ∫E² at all times in it. The caller chooses the window: after the first transient,
+    before the noise floor or the saturation. Raises ValueError if it holds fewer than three times
+    or an energy that is not positive.
+    """
+    time, energy = np.asarray(times, dtype=float), np.asarray(field_energy, dtype=float)
+    if window is not None:
+        inside = (time >= window[0]) & (time <= window[1])
+        time, energy = time[inside], energy[inside]
+    if len(time) < 3 or not np.all(energy > 0):
+        raise ValueError("window: needs at least three times, with a positive field energy")
+    log_energy = np.log(energy)
+    at, height = _peaks(time, log_energy)
+    if len(at) < FEWEST_PEAKS:
+        return Wave(0.0, 0.5 * _slope(time, log_energy))
+    return Wave(np.pi / _slope(np.arange(len(at), dtype=float), at), 0.5 * _slope(at, height))
+
+
+def _peaks(time: Series, values: Series) -> tuple[Series, Series]:
+    """Where a series peaks and how high, between the times."""
+    before, here, after = values[:-2], values[1:-1], values[2:]
+    rows = np.nonzero((here > before) & (here >= after))[0]
+    bend = before[rows] - 2 * here[rows] + after[rows]
+    tilt = 0.5 * (after[rows] - before[rows])
+    shift = -tilt / bend  # in time steps
+    return time[rows + 1] + shift * (time[1] - time[0]), here[rows] - 0.5 * tilt**2 / bend
+
+
+def _slope(x: Series, y: Series) -> float:
+    return float(np.polyfit(x, y, 1)[0])
