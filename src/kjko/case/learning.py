@@ -36,7 +36,7 @@ def method(solver: SolverTable, problem: Problem) -> AbstractMethod:
                 " external potential, got a self-consistent force; use jko, score or langevin"
             )
         kind = ScoreEndToEnd if table.kind == "score-end-to-end" else VelocityMatching
-        return kind(table.iterations)
+        return kind(table.gradient_steps)
     return Score() if table.kind == "score" else Langevin()
 
 

@@ -118,7 +118,7 @@ class PlainMethodTable(Table):
 
 class EndToEndTable(Table):
     kind: Literal["score-end-to-end", "velocity-matching"]
-    iterations: Count = 100
+    gradient_steps: Count = 10  # before the particles are pushed anew
 
 
 class AffineTable(Table):

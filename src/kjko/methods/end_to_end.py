@@ -20,6 +20,7 @@ from kjko.interfaces import (
 )
 from kjko.problem import Problem
 
+PUSHED = 2000  # particles at most
 TRAINING = 2**31 - 1  # folded into the run's key; steps are counted below it
 
 
@@ -34,15 +35,19 @@ class Path(eqx.Module):
 class AbstractEndToEnd(AbstractMethod):
     """A method whose control u(t, x, v), for all of [0, T], is trained before the first step.
 
-    Fixed-point iteration (29), `iterations` times: the particles are pushed through [0, T] by the
-    control as it is; then it is improved by gradient steps on ∫₀ᵀ E[objective] dt at the particles
-    where they went. The settings are the solver's `kjko.Adam`: its `steps` for each time step,
-    spread over the iterations; in a gradient step every particle that is not held out has a time
-    of its own, drawn at random. So the work is that of a sequential method with the same fit.
-    The particles held out are so throughout, and only measured on. `warm_start` means nothing.
+    Fixed-point iteration (29): some of the particles, drawn anew, are pushed through [0, T] by the
+    control as it is; then it is improved by `gradient_steps` on ∫₀ᵀ E[objective] dt at the places
+    where they went, each at a time drawn at random. Over the first half of the training the part of
+    [0, T] that is learned grows from nothing to the whole. Pushing seldom, or all of [0, T] from
+    the beginning, makes the iteration swing between laws that are too narrow and too wide.
+
+    The settings are those of the solver's `kjko.Adam`: its `steps` for each time step, on as many
+    points as there are particles that are not held out, so that the work is that of a sequential
+    method with the same fit; gradients longer than one are cut to one. The particles held out are
+    so throughout, and only measured on. `warm_start` means nothing.
     """
 
-    iterations: eqx.AbstractVar[int]
+    gradient_steps: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def outputs(self, dimension: int) -> int:
@@ -79,21 +84,17 @@ def train(
     _check_control(method, state)
     fit, total = solver.fit, solver.fit.steps * steps
     fitted, _ = _split(state, fit.held_out, key)
-    start = jax.tree.map(lambda leaf: leaf[fitted], state.particles)
-    control = state.control
-    memory = _adam(fit, total).init(eqx.filter(control, eqx.is_inexact_array))
-    done = 0
-    for i in range(method.iterations):
-        number = total * (i + 1) // method.iterations - done
-        if number == 0:
-            continue
-        done += number
-        path = _path(method, problem, solver, control, start, state.force, steps)
-        drawn = jax.random.fold_in(jax.random.fold_in(key, TRAINING), i)
-        control, memory = _improve(
-            method, problem, fit, total, control, memory, path, drawn, number
-        )
-    return eqx.tree_at(lambda s: s.control, state, control)
+    memory = _adam(fit, total).init(eqx.filter(state.control, eqx.is_inexact_array))
+    now = state.control, memory
+    for done in range(0, total, method.gradient_steps):
+        drawn = jax.random.fold_in(jax.random.fold_in(key, TRAINING), done)
+        rows = jax.random.choice(drawn, fitted, (min(fitted.size, PUSHED),), replace=False)
+        start = jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.particles)
+        path = _path(method, problem, solver, now[0], start, state.force, steps)
+        seen = jnp.asarray(min(steps, 1 + 2 * steps * done // total))
+        number = min(method.gradient_steps, total - done)
+        now = _improve(method, problem, fit, total, now, path, seen, fitted.size, drawn, number)
+    return eqx.tree_at(lambda s: s.control, state, now[0])
 
 
 def end_to_end_step(
@@ -115,9 +116,10 @@ def end_to_end_step(
 
 def _adam(fit: Any, total: int) -> optax.GradientTransformation:
     """Adam with the settings of the fit; a cosine falls to zero over all of the training."""
+    rate = fit.learning_rate
     if fit.schedule == "cosine":
-        return optax.adam(optax.cosine_decay_schedule(fit.learning_rate, total))
-    return optax.adam(fit.learning_rate)
+        rate = optax.cosine_decay_schedule(rate, total)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
 
 def _split(state: State, held_out: float, key: Key) -> tuple[Int[Array, " m"], Int[Array, " k"]]:
@@ -168,16 +170,18 @@ def _improve(
     problem: Problem,
     fit: Any,
     total: int,
-    control: TimeDependentControl,
-    memory: Any,
+    now: tuple[TimeDependentControl, Any],
     path: Path,
+    seen: Int[Array, ""],
+    points: int,
     key: Key,
     number: int,
 ) -> tuple[TimeDependentControl, Any]:
-    """`number` gradient steps at the particles of a path."""
+    """`number` gradient steps at points of a path, in its first `seen` steps."""
+    control, memory = now
     optimiser = _adam(fit, total)
     params, static = eqx.partition(control, eqx.is_inexact_array)
-    rows = jnp.arange(path.v.shape[1])
+    rows = jnp.arange(points) % path.v.shape[1]
 
     def loss(params, times):
         control = eqx.combine(params, static)
@@ -186,7 +190,7 @@ def _improve(
 
     def step(carry, key):
         params, memory = carry
-        times = jax.random.randint(key, rows.shape, 0, path.time.size)
+        times = jax.random.randint(key, rows.shape, 0, seen + 1)
         updates, memory = optimiser.update(jax.grad(loss)(params, times), memory)
         return (optax.apply_updates(params, updates), memory), None
 

@@ -38,7 +38,7 @@ class ScoreEndToEnd(AbstractEndToEnd):
     Where the control is taken before the map it moves them by Euler's rule.
     """
 
-    iterations: int = eqx.field(static=True, default=100)
+    gradient_steps: int = eqx.field(static=True, default=10)
     carries_density: ClassVar[bool] = True
 
     def begin(self, problem: Problem, solver: Any, state: State, steps: int, key: Key) -> State:

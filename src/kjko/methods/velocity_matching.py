@@ -29,7 +29,7 @@ class VelocityMatching(AbstractEndToEnd):
     control in the usual sense is u = −ε wˣ. The force has to be an external one.
     """
 
-    iterations: int = eqx.field(static=True, default=100)
+    gradient_steps: int = eqx.field(static=True, default=10)
     carries_density: ClassVar[bool] = True
 
     def begin(self, problem: Problem, solver: Any, state: State, steps: int, key: Key) -> State:
