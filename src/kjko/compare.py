@@ -122,14 +122,18 @@ def _run(method: str, case: Case, law: KnownLaw | None, steps: list[int]) -> Out
                     sliced.append(_sliced_ratio(law, record["time"], x, v))
         except NumericalFailure as error:
             failure = str(error)
-    errors = _errors(law, records)
-    errors["marginal_error"] = _root_mean_square(marginals)
-    errors["sliced_wasserstein"] = _mean(sliced)
-    errors["wall_seconds"] = sum(r["seconds"] for r in records[1:]) - compilation.seconds
-    errors["compile_seconds"] = compilation.seconds
-    substeps = solver.integrator.substeps(problem.collision_rate * solver.time_step)
-    errors["iterations"] = float(substeps * sum(r["fit_iterations"] or 0 for r in records))
-    return Outcome(method, case.particles.seed, records, {k: errors[k] for k in COLUMNS}, failure)
+    errors = dict.fromkeys(COLUMNS)
+    if failure is None:
+        substeps = solver.integrator.substeps(problem.collision_rate * solver.time_step)
+        iterations = substeps * sum(r["fit_iterations"] or 0 for r in records)
+        errors |= _errors(law, records) | {
+            "marginal_error": _root_mean_square(marginals),
+            "sliced_wasserstein": _mean(sliced),
+            "wall_seconds": sum(r["seconds"] for r in records[1:]) - compilation.seconds,
+            "compile_seconds": compilation.seconds,
+            "iterations": float(iterations) or None,
+        }
+    return Outcome(method, case.particles.seed, records, errors, failure)
 
 
 def _errors(law: KnownLaw | None, records: list[Record]) -> dict[str, float | None]:
@@ -177,6 +181,6 @@ class _Compilation:
     def __exit__(self, *_: Any) -> None:
         jax.monitoring.unregister_event_duration_listener(self._note)
 
-    def _note(self, event: str, seconds: float, **_: Any) -> None:
+    def _note(self, event: str, duration_secs: float, **_: Any) -> None:
         if event.startswith("/jax/core/compile/"):
-            self.seconds += seconds
+            self.seconds += duration_secs

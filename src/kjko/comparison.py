@@ -26,7 +26,7 @@ COLUMNS = {  # of the table: name in the CSV and heading
 class Outcome(NamedTuple):
     """A run of a method: its records, and its errors by the names of COLUMNS; None if unknown.
 
-    `failure`: what went wrong, if something did.
+    `failure`: what went wrong, if something did; the errors are None then.
     """
 
     method: str
@@ -48,7 +48,9 @@ class Comparison(NamedTuple):
         rows = [["method", *COLUMNS.values()]]
         for method in self.cases:
             runs = [o for o in self.outcomes if o.method == method]
-            rows.append([method, *(_summary([o.errors[key] for o in runs]) for key in COLUMNS)])
+            failed = sum(o.failure is not None for o in runs)
+            label = f"{method} ({failed} of {len(runs)} failed)" if failed else method
+            rows.append([label, *(_summary([o.errors[key] for o in runs]) for key in COLUMNS)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
         return "\n".join(line.rstrip() for line in lines)
@@ -102,7 +104,8 @@ def write(result: Comparison, title: str, folder: Path) -> list[Path]:
     cost: dict[str, list] = {method: [] for method in result.cases}
     for o in result.outcomes:
         e = o.errors
-        cost[o.method].append((e["score_error"], e["marginal_error"], e["wall_seconds"]))
+        if o.failure is None:
+            cost[o.method].append((e["score_error"], e["marginal_error"], e["wall_seconds"]))
     return [
         draw_figure_2(title, drift, ours, result.free_energy, folder / "figure2.png"),
         draw_cost(title, cost, folder / "cost.png"),

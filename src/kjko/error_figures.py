@@ -25,7 +25,7 @@ def draw_figure_2(
     figure, ((left, right),) = new_figure(title, 1, 2)
     for axes, curves in ((left, drift), (right, free_energy)):
         for i, (label, (times, values)) in enumerate(curves.items()):
-            known = ~np.isnan(values).all(axis=0)
+            known = ~np.isnan(values).all(axis=0) if values.size else np.zeros(0, dtype=bool)
             if not known.any():
                 continue
             low, median, high = np.quantile(values[:, known], [0.0, 0.5, 1.0], axis=0)
@@ -43,7 +43,7 @@ def draw_figure_2(
 
 def draw_cost(
     title: str,
-    runs: Mapping[str, Sequence[tuple[float | None, float | None, float]]],
+    runs: Mapping[str, Sequence[tuple[float | None, float | None, float | None]]],
     path: Path,
 ) -> Path:
     """Score error and marginal error of every run against its wall time.
@@ -54,9 +54,9 @@ def draw_cost(
     labels = ("mean-square score error", "marginal error / exact sampling")
     for axes, label, column in zip(panels, labels, (0, 1), strict=True):
         for i, (method, points) in enumerate(runs.items()):
-            known = [(p[2], p[column]) for p in points if p[column] is not None]
-            if known:
-                axes.plot(*np.transpose(known), "os^Dv<>"[i % 7], color=COLORS[i % 6], label=method)
+            known = np.array([(p[2], p[column]) for p in points if p[column] is not None])
+            if known.size:
+                axes.plot(*known.T, "os^Dv<>"[i % 7], color=COLORS[i % 6], label=method)
         if axes.lines:
             axes.set(xscale="log", yscale="log")
         axes.set(xlabel="wall time, seconds", ylabel=label)

@@ -130,7 +130,7 @@ class AbstractIntegrator(eqx.Module):
 class FitResult(eqx.Module):
     """A fitted control and what the fit reports."""
 
-    control: Control
+    control: Any  # Control or TimeDependentControl
     loss: Float[Array, ""]  # on the particles the control was fitted on
     loss_heldout: Float[Array, ""]  # on the ones it has not seen; nan if there are none
     iterations: Any
@@ -145,7 +145,7 @@ class State(eqx.Module):
     step: Int[Array, ""]
     particles: Particles
     force: ForceState
-    control: Control | TimeDependentControl
+    control: Any  # Control or TimeDependentControl
 
 
 class StepInfo(eqx.Module):
@@ -156,10 +156,10 @@ class StepInfo(eqx.Module):
     determinant of the step.
     """
 
-    fit: FitResult | None = None
-    u: Float[Array, "n d"] | None = None
-    middle: Particles | None = None
-    det_min: Float[Array, ""] | None = None
+    fit: Any = None  # FitResult
+    u: Any = None  # Float[Array, "n d"]
+    middle: Any = None  # Particles
+    det_min: Any = None  # Float[Array, ""]
     when: float = eqx.field(static=True, default=1.0)
 
 

@@ -20,6 +20,7 @@ from kjko.interfaces import (
 )
 from kjko.problem import Problem
 
+FOLLOW = 0.02  # of the way that the control which pushes follows the one that learns
 PUSHED = 2000  # particles at most
 TRAINING = 2**31 - 1  # folded into the run's key; steps are counted below it
 
@@ -85,16 +86,17 @@ def train(
     fit, total = solver.fit, solver.fit.steps * steps
     fitted, _ = _split(state, fit.held_out, key)
     memory = _adam(fit, total).init(eqx.filter(state.control, eqx.is_inexact_array))
-    now = state.control, memory
+    now, slow = (state.control, memory), state.control
     for done in range(0, total, method.gradient_steps):
         drawn = jax.random.fold_in(jax.random.fold_in(key, TRAINING), done)
         rows = jax.random.choice(drawn, fitted, (min(fitted.size, PUSHED),), replace=False)
         start = jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.particles)
-        path = _path(method, problem, solver, now[0], start, state.force, steps)
+        path = _path(method, problem, solver, slow, start, state.force, steps)
         seen = jnp.asarray(min(steps, 1 + 2 * steps * done // total))
         number = min(method.gradient_steps, total - done)
         now = _improve(method, problem, fit, total, now, path, seen, fitted.size, drawn, number)
-    return eqx.tree_at(lambda s: s.control, state, now[0])
+        slow = _towards(slow, now[0])
+    return eqx.tree_at(lambda s: s.control, state, slow)
 
 
 def end_to_end_step(
@@ -142,6 +144,15 @@ def _check_control(method: AbstractEndToEnd, state: State) -> None:
 
 
 @eqx.filter_jit
+def _towards(slow: TimeDependentControl, control: TimeDependentControl) -> TimeDependentControl:
+    """The slow control, a part of the way on."""
+    return jax.tree.map(
+        lambda old, new: old + FOLLOW * (new - old) if eqx.is_inexact_array(old) else old,
+        *(slow, control),
+    )
+
+
+@eqx.filter_jit
 def _path(
     method: AbstractEndToEnd,
     problem: Problem,
@@ -170,13 +181,13 @@ def _improve(
     problem: Problem,
     fit: Any,
     total: int,
-    now: tuple[TimeDependentControl, Any],
+    now: tuple[Any, Any],
     path: Path,
     seen: Int[Array, ""],
     points: int,
     key: Key,
     number: int,
-) -> tuple[TimeDependentControl, Any]:
+) -> tuple[Any, Any]:
     """`number` gradient steps at points of a path, in its first `seen` steps."""
     control, memory = now
     optimiser = _adam(fit, total)
@@ -195,5 +206,5 @@ def _improve(
         return (optax.apply_updates(params, updates), memory), None
 
     keys = jax.random.split(key, number)
-    (params, memory), _ = jax.lax.scan(step, (params, memory), keys)
-    return eqx.combine(params, static), memory
+    (learned, memory), _ = jax.lax.scan(step, (params, memory), keys)
+    return eqx.combine(learned, static), memory
