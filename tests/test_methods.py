@@ -46,15 +46,15 @@ def last(iterator):
     return end
 
 
-def grid_of_methods():
+def grid_of_methods(methods):
     """Every method with every integrator; those that use none once."""
-    for method in METHODS:
+    for method in methods:
         uses = method in (kjko.Score(), kjko.ScoreEndToEnd())
         for integrator in INTEGRATORS if uses else (kjko.StrangMidpoint(),):
             yield pytest.param(method, integrator, id=f"{method!r}-{integrator!r}")
 
 
-@pytest.mark.parametrize(("method", "integrator"), list(grid_of_methods()))
+@pytest.mark.parametrize(("method", "integrator"), list(grid_of_methods(METHODS)))
 def test_asymmetric_gaussian(method, integrator):
     """Mean, covariance and E[log f] within five standard errors and the time-step error."""
     problem = asymmetric_problem(2)
@@ -219,17 +219,16 @@ def test_score_loss_is_the_squared_error_by_parts(double):
     assert float(loss) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", END_TO_END, ids=repr)
-@pytest.mark.parametrize("integrator", INTEGRATORS, ids=repr)
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize(("method", "integrator"), list(grid_of_methods(END_TO_END)))
+@pytest.mark.parametrize("d", [1, 2])
 def test_the_density_follows_the_whole_map(method, integrator, d, tolerance):
     """log f' against the full Jacobian of a step by a strong network of (t, x, v)."""
     problem = asymmetric_problem(d, collision_rate=5.0)  # several substeps where it is split
     network = kjko.MLP(d, (8, 8), inputs=d + 1, outputs=method.outputs(d), key=jax.random.key(d))
-    weight = 1.5 * jax.random.normal(jax.random.key(7), (method.outputs(d), 8))
+    weight = 1.8 * jax.random.normal(jax.random.key(7), (method.outputs(d), 8))
     network = eqx.tree_at(lambda c: c.layers[-1].weight, network, weight)
     control = kjko.InTime(network, 1.0)
-    solver = kjko.Solver(control, 0.1, integrator, method, kjko.Adam())
+    solver = kjko.Solver(control, 0.2, integrator, method, kjko.Adam())
     points = 0.7 * jax.random.normal(jax.random.key(1), (5, 2 * d))
 
     def step(z):
@@ -237,10 +236,14 @@ def test_the_density_follows_the_whole_map(method, integrator, d, tolerance):
         end, _, _ = method.push(problem, solver, control, jnp.asarray(0.3), particles, None)
         return jnp.concatenate([end.x[0], end.v[0]]), end.log_f[0]
 
-    log_f = jax.vmap(lambda z: step(z)[1])(points)
-    jacobian = jax.vmap(jax.jacfwd(lambda z: step(z)[0]))(points)
+    @jax.jit
+    @jax.vmap
+    def step_and_jacobian(z):
+        return step(z)[1], jax.jacfwd(lambda z: step(z)[0])(z)
+
+    log_f, jacobian = step_and_jacobian(points)
     signs, expected = np.linalg.slogdet(np.asarray(jacobian, dtype=float))
-    assert np.all(signs > 0) and np.abs(expected).max() > 0.05
+    assert np.all(signs > 0) and np.abs(expected).max() > 0.02
     np.testing.assert_allclose(log_f, -1.0 - expected, atol=tolerance)
 
 

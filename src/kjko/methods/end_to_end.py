@@ -20,7 +20,7 @@ from kjko.interfaces import (
 )
 from kjko.problem import Problem
 
-FOLLOW = 0.02  # of the way that the control which pushes follows the one that learns
+LAG = 20.0  # pushes, at the beginning
 PUSHED = 2000  # particles at most
 TRAINING = 2**31 - 1  # folded into the run's key; steps are counted below it
 
@@ -38,9 +38,10 @@ class AbstractEndToEnd(AbstractMethod):
 
     Fixed-point iteration (29): some of the particles, drawn anew, are pushed through [0, T] by the
     control as it is; then it is improved by `gradient_steps` on ∫₀ᵀ E[objective] dt at the places
-    where they went, each at a time drawn at random. Over the first half of the training the part of
-    [0, T] that is learned grows from nothing to the whole. Pushing seldom, or all of [0, T] from
-    the beginning, makes the iteration swing between laws that are too narrow and too wide.
+    where they went, each at a time drawn at random. A law that is too narrow has a steep score,
+    which makes the next one too wide: to damp such swings the particles are pushed often, by a
+    control that lags behind the one that learns, less and less; and over the first half of the
+    training the part of [0, T] that is learned grows from nothing to the whole.
 
     The settings are those of the solver's `kjko.Adam`: its `steps` for each time step, on as many
     points as there are particles that are not held out, so that the work is that of a sequential
@@ -95,7 +96,7 @@ def train(
         seen = jnp.asarray(min(steps, 1 + 2 * steps * done // total))
         number = min(method.gradient_steps, total - done)
         now = _improve(method, problem, fit, total, now, path, seen, fitted.size, drawn, number)
-        slow = _towards(slow, now[0])
+        slow = _towards(slow, now[0], jnp.asarray(1 / (1 + LAG * (1 - (done + number) / total))))
     return eqx.tree_at(lambda s: s.control, state, slow)
 
 
@@ -144,10 +145,12 @@ def _check_control(method: AbstractEndToEnd, state: State) -> None:
 
 
 @eqx.filter_jit
-def _towards(slow: TimeDependentControl, control: TimeDependentControl) -> TimeDependentControl:
-    """The slow control, a part of the way on."""
+def _towards(
+    slow: TimeDependentControl, control: TimeDependentControl, part: Float[Array, ""]
+) -> TimeDependentControl:
+    """The control that is `part` of the way on."""
     return jax.tree.map(
-        lambda old, new: old + FOLLOW * (new - old) if eqx.is_inexact_array(old) else old,
+        lambda old, new: old + part * (new - old) if eqx.is_inexact_array(old) else old,
         *(slow, control),
     )
 
