@@ -43,9 +43,9 @@ def record_of(problem, particles, integrator=None, step=0, info=None):
     return measure(problem, solver, references(problem, particles), state, info)
 
 
-def info_with(u, middle, loss_heldout=jnp.nan):
+def info_with(u, middle, loss_heldout=jnp.nan, when=1.0):
     fit = FitResult(kjko.Affine(u.shape[1]), jnp.asarray(-0.25), jnp.asarray(loss_heldout), 7)
-    return StepInfo(fit, u, middle, jnp.asarray(0.5))
+    return StepInfo(fit, u, middle, jnp.asarray(0.5), when)
 
 
 def exact_drift(problem, particles, time):
@@ -69,7 +69,8 @@ def test_drift_error_of_the_exact_control(integrator, wrong, d, double):
     others = kjko.sample(problem.law, 30, 2)  # not looked at: u lives at the middle
 
     def drift_error(u, integrator=integrator):
-        return record_of(problem, others, integrator, 4, info_with(u, particles))["drift_error"]
+        info = info_with(u, particles, when=integrator.fraction)
+        return record_of(problem, others, integrator, 4, info)["drift_error"]
 
     assert drift_error(u) == pytest.approx(0, abs=1e-20)
     assert drift_error(u, wrong) > 1e-4

@@ -9,15 +9,11 @@ from conftest import asymmetric_problem
 
 import kjko
 from kjko.controls import Gradient
-from kjko.features import FourierHermite, Quadratics, RandomTanh, Splines
-from kjko.features.basis import Dense
+from kjko.features import FourierHermite, Quadratics, Splines
 from kjko.fit import Newton
-from kjko.fit.newton import DET_MIN, RIDGES, SOLVE_TOLERANCE, _random_rows, choose_ridge, solve
 from kjko.fit.optimality import Optimality
 from kjko.interfaces import Stage
-from kjko.methods.jko import BARRIER
 from kjko.subproblem import Subproblem
-from kjko.transport import determinant, response
 
 
 def stage_at(particles):

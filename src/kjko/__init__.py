@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kjko.controls import MLP as MLP
     from kjko.controls import Affine as Affine
+    from kjko.controls import AffineInTime as AffineInTime
     from kjko.controls import Gradient as Gradient
+    from kjko.controls import InTime as InTime
     from kjko.controls import Periodic as Periodic
     from kjko.diagnostics import NumericalFailure as NumericalFailure
     from kjko.evolution import simulate as simulate
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from kjko.laws import Product as Product
     from kjko.laws import sample as sample
     from kjko.methods import JKO as JKO
+    from kjko.methods import Langevin as Langevin
+    from kjko.methods import Score as Score
+    from kjko.methods import ScoreEndToEnd as ScoreEndToEnd
+    from kjko.methods import VelocityMatching as VelocityMatching
     from kjko.potentials import Cosine as Cosine
     from kjko.potentials import DoubleWell as DoubleWell
     from kjko.potentials import Multiwell as Multiwell
@@ -47,7 +53,7 @@ if TYPE_CHECKING:
     from kjko.solver import Solver as Solver
 
 _HOME = {
-    "controls": ("Affine", "Gradient", "MLP", "Periodic"),
+    "controls": ("Affine", "AffineInTime", "Gradient", "InTime", "MLP", "Periodic"),
     "diagnostics": ("NumericalFailure",),
     "evolution": ("simulate",),
     "features": ("FourierHermite", "Quadratics", "RandomTanh", "Splines"),
@@ -63,7 +69,7 @@ _HOME = {
     ),
     "interfaces": ("Particles",),
     "laws": ("CosinePosition", "Gaussian", "GaussianPosition", "Product", "sample"),
-    "methods": ("JKO",),
+    "methods": ("JKO", "Langevin", "Score", "ScoreEndToEnd", "VelocityMatching"),
     "potentials": ("Cosine", "DoubleWell", "Multiwell", "Quadratic", "Sine"),
     "problem": ("Box", "Problem"),
     "solver": ("Solver",),

@@ -137,6 +137,56 @@ def converge(
         typer.echo(f"figure: {folder / 'convergence.png'}")
 
 
+@app.command()
+def compare(
+    case: CaseName,
+    methods: Annotated[
+        str, typer.Option(help="separated by commas")
+    ] = "jko,jko-paper,score,score-end-to-end,velocity-matching,langevin",
+    seeds: Annotated[int, typer.Option(help="runs of each method, from seeds that follow")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="new folder; default runs/compare-CASE, numbered if taken")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Solve a case by several methods from the same particles: table and figures (Figure 2).
+
+    Methods that learn a network take the case's control and fit, where it has one.
+    """
+    with _exit_codes():
+        from kjko.compare import check_methods
+        from kjko.compare import compare as study
+        from kjko.comparison import write
+        from kjko.run import check_unused
+
+        names = [name.strip() for name in methods.split(",")]
+        check_methods(names, seeds)
+        loaded = _load(case, overrides)
+        folder = out or _free_folder(Path("runs") / f"compare-{Path(case).stem}")
+        check_unused(folder)
+        result = study(
+            case, overrides or [], names, seeds, progress=lambda line: typer.echo(line, err=True)
+        )
+        paths = write(result, loaded.title, folder)
+        typer.echo(result.table())
+        for path in paths:
+            typer.echo(f"figure: {path}")
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Hold a run to the exact law or a grid solution, print its errors and draw them."""
+    with _exit_codes():
+        from kjko import verify as verification
+        from kjko.run import read_case
+
+        case = read_case(folder)
+        _set_precision(case)
+        result = verification.verify(case, folder)
+        typer.echo(result.table())
+        typer.echo(f"figure: {verification.draw(case.title, result, folder)}")
+
+
 def _load(name: str, overrides: list[str] | None):
     """The case, with jax set to its precision."""
     from kjko.case import load

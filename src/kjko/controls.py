@@ -1,4 +1,7 @@
-"""Controls u(x, v): functions of one particle. Any pytree that is such a callable may be used."""
+"""Controls u(x, v) and u(t, x, v): functions of one particle.
+
+Any pytree that is such a callable may be used.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -70,11 +73,12 @@ class MLP(eqx.Module):
         widths: Sequence[int],
         activation: Literal["tanh", "leaky-relu"] = "tanh",
         inputs: int | None = None,
+        outputs: int | None = None,
         *,
         key: Key,
     ):
-        """`dimension`: d. `inputs`: numbers that x takes; d if not given."""
-        sizes = (dimension + (inputs or dimension), *widths, dimension)
+        """`dimension`: d. `inputs`: numbers that x takes; `outputs`: of u. Both d if not given."""
+        sizes = (dimension + (inputs or dimension), *widths, outputs or dimension)
         keys = jax.random.split(key, len(sizes) - 1)
         layers = [
             eqx.nn.Linear(fan_in, fan_out, key=k)
@@ -104,8 +108,68 @@ class Periodic(eqx.Module):
     )
 
     def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
-        phase = 2 * jnp.pi * x / jnp.asarray(self.length, dtype=x.dtype)
-        return self.control(jnp.concatenate([jnp.sin(phase), jnp.cos(phase)]), v)
+        return self.control(_on_circle(x, self.length), v)
+
+
+def _on_circle(x: Float[Array, " d"], length: tuple[float, ...]) -> Float[Array, " two_d"]:
+    """(sin(2πx/L), cos(2πx/L))."""
+    phase = 2 * jnp.pi * x / jnp.asarray(length, dtype=x.dtype)
+    return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)])
+
+
+class InTime(eqx.Module):
+    """u(t, x, v) from a control that takes time as one more number for x: give it `inputs` = d + 1.
+
+    t is scaled to [−1, 1] over [0, `end_time`]. `length`: the sides of a periodic box, where x is
+    replaced by its sine and cosine; then `inputs` = 2d + 1.
+    """
+
+    control: Control
+    end_time: float = eqx.field(static=True)
+    length: tuple[float, ...] | None = eqx.field(static=True, default=None)
+
+    def __call__(
+        self, t: Float[Array, ""], x: Float[Array, " d"], v: Float[Array, " d"]
+    ) -> Float[Array, " m"]:
+        place = x if self.length is None else _on_circle(x, self.length)
+        scaled = 2 * t / self.end_time - 1
+        return self.control(jnp.append(place, scaled), v)
+
+
+class AffineInTime(eqx.Module):
+    """u(t, x, v) = Σ_k T_k(2t/T − 1) (W_k (x, v) + b_k), T_k the Chebyshev polynomials.
+
+    `end_time`: T. `weight`: K × m × (inputs + d), `bias`: K × m. Starts at zero. `length` as in
+    `InTime`.
+    """
+
+    weight: Float[Array, "k m inputs"]
+    bias: Float[Array, "k m"]
+    end_time: float = eqx.field(static=True)
+    length: tuple[float, ...] | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dimension: int,
+        end_time: float,
+        outputs: int | None = None,
+        polynomials: int = 8,
+        length: tuple[float, ...] | None = None,
+    ):
+        """`dimension`: d. `outputs`: m, d if not given. `polynomials`: K."""
+        inputs = dimension if length is None else 2 * dimension
+        self.bias = jnp.zeros((polynomials, outputs or dimension))
+        self.weight = jnp.zeros((*self.bias.shape, inputs + dimension))
+        self.end_time, self.length = end_time, length
+
+    def __call__(
+        self, t: Float[Array, ""], x: Float[Array, " d"], v: Float[Array, " d"]
+    ) -> Float[Array, " m"]:
+        place = x if self.length is None else _on_circle(x, self.length)
+        angle = jnp.arccos(jnp.clip(2 * t / self.end_time - 1, -1, 1))
+        polynomials = jnp.cos(jnp.arange(len(self.bias)) * angle).astype(v.dtype)
+        affine = self.weight @ jnp.concatenate([place, v]) + self.bias
+        return polynomials @ affine
 
 
 class Gradient(eqx.Module):

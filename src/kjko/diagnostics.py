@@ -12,7 +12,7 @@ from scipy.stats import norm
 from kjko.interfaces import Particles
 from kjko.linear_theory import LinearWave, linear_wave
 from kjko.problem import Problem
-from kjko.reference import ExactGaussian, Stationary, exact_gaussian, stationary
+from kjko.reference import KnownLaw, Stationary, exact_gaussian, score_error, stationary
 from kjko.solver import Solver, State, StepInfo
 
 Record = dict[str, Any]
@@ -36,6 +36,7 @@ KEYS = (  # of a record, in this order
     "marginal_kl_v",
     "seconds",
 )
+OF_DENSITY = ("entropy", "free_energy", "kl_stationary")  # without log f they have no meaning
 # Looked at in this order after every step: a cause comes before what it spoils.
 CHECKED = ("loss", "det_min", "energy_kinetic", "energy_potential", "entropy")
 
@@ -58,7 +59,7 @@ class References(NamedTuple):
 
     bins: Bins
     stationary: Stationary | None
-    exact: ExactGaussian | None
+    exact: KnownLaw | None
     wave: LinearWave | None = None
 
 
@@ -134,18 +135,6 @@ def _averages(problem: Problem, state: State, bins: Bins) -> dict[str, Array]:
     return averages
 
 
-@eqx.filter_jit
-def _drift_error(
-    problem: Problem, info: StepInfo, mean: Array, precision: Array
-) -> Float[Array, ""]:
-    """Mean of |u + ε (v + T₀ ∇ᵥ log f_exact)|² where u lives, equation (34)."""
-    x, v = info.middle.x, info.middle.v
-    z = jnp.concatenate([x, v], axis=1) - mean[None]
-    score = -(z @ precision)[:, x.shape[1] :]
-    drift = problem.collision_rate * (v + problem.temperature * score)
-    return jnp.mean(jnp.sum((info.u + drift) ** 2, axis=-1))
-
-
 def measure(
     problem: Problem, solver: Solver, refs: References, state: State, info: StepInfo | None
 ) -> Record:
@@ -164,7 +153,9 @@ def measure(
     record: Record = dict.fromkeys(KEYS)
     record |= {"step": step, "time": step * solver.time_step}
     record |= _of_state(problem, refs, state)
-    if info is not None:
+    if not solver.method.carries_density:
+        record |= dict.fromkeys(OF_DENSITY)
+    if info is not None and info.fit is not None:
         record |= _of_step(problem, solver, refs, step, info)
     return record
 
@@ -199,11 +190,14 @@ def _of_step(
     problem: Problem, solver: Solver, refs: References, step: int, info: StepInfo
 ) -> Record:
     drift_error = None
-    if refs.exact is not None:
-        time = (step - 1 + solver.integrator.fraction) * solver.time_step
-        mean, covariance = refs.exact.at(time)
-        as_array = [jnp.asarray(a, dtype=info.u.dtype) for a in (mean, np.linalg.inv(covariance))]
-        drift_error = float(_drift_error(problem, info, *as_array))
+    time = (step - 1 + info.when) * solver.time_step
+    if refs.exact is not None and refs.exact.knows(time):
+        points = (np.asarray(a, dtype=float) for a in (info.middle.x, info.middle.v, info.u))
+        drift_error = score_error(
+            *(refs.exact, time, *points),
+            collision_rate=problem.collision_rate,
+            temperature=problem.temperature,
+        )
     heldout = float(info.fit.loss_heldout)
     return {
         "drift_error": drift_error,

@@ -20,6 +20,9 @@ from jaxtyping import Array, Float, Int, Key
 
 ForceState = Any  # a pytree: None for an external force, a grid field for a self-consistent one
 Control = Callable[[Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " d"]]
+TimeDependentControl = Callable[  # (t, x, v) -> u, or all of (x', v') where both are learned
+    [Float[Array, ""], Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " m"]
+]
 
 
 class Particles(eqx.Module):
@@ -55,6 +58,11 @@ class Stage(eqx.Module):
     response: Float[Array, "n d d"] | None = None  # R; None is the identity
     shear: float = eqx.field(static=True, default=0.0)
     drift: float = eqx.field(static=True, default=0.0)
+
+    @property
+    def is_split(self) -> bool:
+        """The control acts after the conservative map, on v alone."""
+        return self.shear == 0 and self.drift == 0
 
     def take(self, rows: Int[Array, " m"]) -> "Stage":
         """The stage of some of the particles."""
@@ -129,8 +137,67 @@ class AbstractIntegrator(eqx.Module):
         """What is left of the conservative map after the control has acted."""
 
 
+class FitResult(eqx.Module):
+    """A fitted control and what the fit reports."""
+
+    control: Any  # Control or TimeDependentControl
+    loss: Float[Array, ""]  # on the particles the control was fitted on
+    loss_heldout: Float[Array, ""]  # on the ones it has not seen; nan if there are none
+    iterations: Any
+
+
+class State(eqx.Module):
+    """All that a run carries from step to step.
+
+    `control`: the last step's; u(t, x, v) for all times where it was trained before the first step.
+    """
+
+    step: Int[Array, ""]
+    particles: Particles
+    force: ForceState
+    control: Any  # Control or TimeDependentControl
+
+
+class StepInfo(eqx.Module):
+    """What a step tells beside its result; None where there is no control.
+
+    `u`: the control at the particles. `middle`: the particles where u should be
+    −ε (v + T₀ ∇ᵥ log f), with the law f of the time t + `when` · Δt. `det_min`: the smallest
+    determinant of the step.
+    """
+
+    fit: Any = None  # FitResult
+    u: Any = None  # Float[Array, "n d"]
+    middle: Any = None  # Particles
+    det_min: Any = None  # Float[Array, ""]
+    when: float = eqx.field(static=True, default=1.0)
+
+
 class AbstractMethod(eqx.Module):
-    """What is minimised over the control, and how the density follows it."""
+    """How the equation is solved: what is learned, when, and how a step is taken with it.
+
+    `solver`: the `kjko.Solver` that has this method, for its control, integrator, fit and Δt.
+    `carries_density`: log f moves along with the particles; else `Particles.log_f` is nan.
+    """
+
+    carries_density: eqx.AbstractClassVar[bool]
+
+    @abc.abstractmethod
+    def begin(self, problem: Any, solver: Any, state: State, steps: int, key: Key) -> State:
+        """The state before the first of `steps` steps: with a trained control, or as it is."""
+
+    @abc.abstractmethod
+    def step(self, problem: Any, solver: Any, state: State, key: Key) -> tuple[State, StepInfo]:
+        """One step. `key` is the run's own."""
+
+
+class AbstractSequential(AbstractMethod):
+    """A method that fits a control anew at every step: what is minimised over it.
+
+    `implicit`: at its minimum u is −ε (v + T₀ ∇ᵥ log f) after the step of size h; else before it.
+    """
+
+    implicit: eqx.AbstractClassVar[bool]
 
     @abc.abstractmethod
     def loss(
@@ -145,15 +212,6 @@ class AbstractMethod(eqx.Module):
     @abc.abstractmethod
     def log_determinant(self, response: Response, h: float) -> Float[Array, " n"]:
         """log det(I + h M) as this method takes it."""
-
-
-class FitResult(eqx.Module):
-    """A fitted control and what the fit reports."""
-
-    control: Control
-    loss: Float[Array, ""]  # on the particles the control was fitted on
-    loss_heldout: Float[Array, ""]  # on the ones it has not seen; nan if there are none
-    iterations: Any
 
 
 class AbstractFit(eqx.Module):

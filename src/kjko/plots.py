@@ -85,15 +85,13 @@ def _panels(run: Run) -> Iterator[tuple[str, list[Panel]]]:
         marginals.append(Panel(f"{KL} of ${kind}$ marginals", lines, level=floor))
     if marginals:
         yield "marginal_kl", marginals
-    if "free_energy" in series:
-        parts = {
-            "free energy": series["free_energy"],
-            "kinetic": series["energy_kinetic"],
-            "potential": series["energy_potential"],
-            r"$T_0\,\mathrm{E}[\log f]$": run.temperature * series["entropy"],
-        }
+    if "energy_kinetic" in series:
+        parts = {"kinetic": series["energy_kinetic"], "potential": series["energy_potential"]}
         level = None
-        if law := run.stationary:
+        if "free_energy" in series:  # not without a density
+            entropy = {r"$T_0\,\mathrm{E}[\log f]$": run.temperature * series["entropy"]}
+            parts = {"free energy": series["free_energy"]} | parts | entropy
+        if "free_energy" in series and (law := run.stationary):
             level = ("stationary law", -run.temperature * float(law["log_normaliser"]), "--")
         unit = "energy" if "field_energy" in series else "energy per particle"
         energy = Panel(unit, parts, "linear", level)

@@ -197,4 +197,5 @@ def _progress(steps: int, done: int):
 
 
 def _summary(record) -> str:
-    return f"t = {record['time']:.4g}, free energy = {record['free_energy']:.5g}"
+    name = "energy_kinetic" if record["free_energy"] is None else "free_energy"
+    return f"t = {record['time']:.4g}, {name.replace('_', ' ')} = {record[name]:.5g}"

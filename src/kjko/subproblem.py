@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.interfaces import AbstractMethod, Control, ForceState, Response, Stage
+from kjko.interfaces import AbstractSequential, Control, ForceState, Response, Stage
 from kjko.problem import Problem
 from kjko.transport import determinant, response
 
@@ -17,7 +17,7 @@ BLOCK = 2000  # particles whose gradient is taken at a time: what it needs stays
 class Subproblem(eqx.Module):
     """Minimise the method's loss for a step of size `h`; the control then moves by `dt`."""
 
-    method: AbstractMethod
+    method: AbstractSequential
     problem: Problem
     force: ForceState
     h: float

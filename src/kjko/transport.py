@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.interfaces import AbstractMethod, Control, Particles, Response, Stage
+from kjko.interfaces import AbstractSequential, Control, Particles, Response, Stage
 
 BLOCK = 65_536  # particles at a time: what the control needs on the way does not grow with n
 
@@ -39,14 +39,25 @@ def response(control: Control, stage: Stage) -> Response:
 
 
 def determinant(matrix: Float[Array, "n d d"], h: float) -> Float[Array, " n"]:
-    """det(I + h M) at every particle."""
+    """det(I + h M) at every particle.
+
+    Beyond 3 × 3 by elimination without pivoting, enough for a matrix near I: two of LAPACK's
+    factorisations in one compiled step were seen to block each other for ever on two cores.
+    """
     if matrix.shape[-1] == 1:
         return 1 + h * matrix[:, 0, 0]
-    return jnp.linalg.det(jnp.eye(matrix.shape[-1], dtype=matrix.dtype)[None] + h * matrix)
+    whole = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)[None] + h * matrix
+    det = jnp.ones_like(whole[:, 0, 0])
+    while whole.shape[-1] > 3:
+        pivot = whole[:, 0, 0]
+        row, column = whole[:, None, 0, 1:], whole[:, 1:, 0, None]
+        whole = whole[:, 1:, 1:] - column * row / pivot[:, None, None]
+        det = det * pivot
+    return det * jnp.linalg.det(whole)
 
 
 def move(
-    method: AbstractMethod, stage: Stage, by: Response, h: float
+    method: AbstractSequential, stage: Stage, by: Response, h: float
 ) -> tuple[Particles, Float[Array, " n"]]:
     """The step of size h by a control, and det(I + h M) at every particle (see `Stage`)."""
     moved = Particles(

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Vector = list[float]
@@ -127,9 +135,18 @@ class MappedIntegratorTable(Table):
     map: Literal["stormer-verlet", "symplectic-euler"] = "stormer-verlet"
 
 
-class MethodTable(Table):
+class JKOTable(Table):
     kind: Literal["jko"] = "jko"
     log_det: Literal["exact", "linear"] = "exact"
+
+
+class PlainMethodTable(Table):
+    kind: Literal["score", "langevin"]
+
+
+class EndToEndTable(Table):
+    kind: Literal["score-end-to-end", "velocity-matching"]
+    gradient_steps: Count = 10  # before the particles are pushed anew
 
 
 class AffineTable(Table):
@@ -196,7 +213,9 @@ class SolverTable(Table):
     integrator: Annotated[
         PlainIntegratorTable | MappedIntegratorTable, Field(discriminator="kind")
     ] = PlainIntegratorTable()
-    method: MethodTable = MethodTable()
+    method: Annotated[JKOTable | PlainMethodTable | EndToEndTable, Field(discriminator="kind")] = (
+        JKOTable()
+    )
     control: Annotated[
         AffineTable
         | MLPTable
@@ -210,7 +229,17 @@ class SolverTable(Table):
         NewtonTable()
     )
 
-    @field_validator("integrator", "control", "fit", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_method(cls, table: Any) -> Any:
+        """What is learned by Adam has a network by default, since no other fit goes with it."""
+        if not isinstance(table, dict) or not isinstance(table.get("method"), dict):
+            return table
+        if table["method"].get("kind") not in ("score", "score-end-to-end", "velocity-matching"):
+            return table
+        return {"control": {"kind": "mlp", "widths": [32, 32]}, "fit": {"kind": "adam"}} | table
+
+    @field_validator("integrator", "method", "control", "fit", mode="before")
     @classmethod
     def _of_the_default_kind(cls, table: Any, info: ValidationInfo) -> Any:
         """A table that does not say its kind is of the default one."""

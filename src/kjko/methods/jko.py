@@ -1,12 +1,13 @@
 """The kinetic JKO method."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from kjko.interfaces import AbstractMethod, ForceState, Response, Stage
+from kjko.interfaces import AbstractSequential, ForceState, Response, Stage, State, StepInfo
+from kjko.methods.sequential import sequential_step
 from kjko.problem import Problem
 from kjko.transport import determinant
 
@@ -23,7 +24,7 @@ def extended_log(det: Float[Array, " n"]) -> Float[Array, " n"]:
     )
 
 
-class JKO(AbstractMethod):
+class JKO(AbstractSequential):
     """Transport cost plus free energy after the step: equations (18) and (27).
 
         J(u) = mean[ h/2 |u|² + ε (½|v'|² + φ(x') + T₀ log f') ]
@@ -37,6 +38,14 @@ class JKO(AbstractMethod):
     """
 
     log_det: Literal["exact", "linear"] = eqx.field(static=True, default="exact")
+    carries_density: ClassVar[bool] = True
+    implicit: ClassVar[bool] = True
+
+    def begin(self, problem: Problem, solver: Any, state: State, steps: int, key: Key) -> State:
+        return state
+
+    def step(self, problem: Problem, solver: Any, state: State, key: Key) -> tuple[State, StepInfo]:
+        return sequential_step(self, problem, solver, state, key)
 
     def loss(
         self, response: Response, stage: Stage, problem: Problem, state: ForceState, h: float

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import expm
+from scipy.stats import norm
 
 from kjko.forces import External
 from kjko.laws import Gaussian
@@ -13,6 +14,7 @@ from kjko.problem import Problem
 
 Vector = Float[np.ndarray, " two_d"]
 Matrix = Float[np.ndarray, "two_d two_d"]
+Points = Float[np.ndarray, "n d"]
 
 
 class ExactGaussian(NamedTuple):
@@ -44,6 +46,51 @@ class ExactGaussian(NamedTuple):
         _, covariance = self.at(time)
         log_det = np.linalg.slogdet(covariance)[1]
         return float(-0.5 * (log_det + len(covariance) * (1 + np.log(2 * np.pi))))
+
+    @property
+    def temperature(self) -> float:
+        """T₀."""
+        return float(self.covariance_stationary[-1, -1])
+
+    def free_energy(self, time: float) -> float:
+        """E[½|v|² + φ(x) + T₀ log f] at a time."""
+        mean, covariance = self.at(time)
+        offset = mean - self.mean_stationary
+        second = covariance + np.outer(offset, offset)
+        energy = 0.5 * np.trace(np.linalg.solve(self.covariance_stationary, second))
+        return float(self.temperature * (energy + self.entropy(time)))
+
+    def kl(self, time: float) -> float:
+        """The relative entropy to the stationary law at a time."""
+        log_det = np.linalg.slogdet(2 * np.pi * self.covariance_stationary)[1]
+        return float(self.free_energy(time) / self.temperature + 0.5 * log_det)
+
+    def knows(self, time: float) -> bool:
+        """Every time is known."""
+        return True
+
+    def score(self, time: float, x: Points, v: Points) -> Points:
+        """∇ᵥ log f at particles."""
+        mean, covariance = self.at(time)
+        z = np.concatenate([x, v], axis=1) - mean
+        return -np.linalg.solve(covariance, z.T).T[:, x.shape[1] :]
+
+    def log_f(self, time: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
+        """log f at particles."""
+        mean, covariance = self.at(time)
+        z = np.concatenate([x, v], axis=1) - mean
+        log_det = np.linalg.slogdet(2 * np.pi * covariance)[1]
+        return -0.5 * np.sum(z * np.linalg.solve(covariance, z.T).T, axis=1) - 0.5 * log_det
+
+    def distribution(self, time: float, coordinate: int, values: np.ndarray) -> np.ndarray:
+        """The distribution function of a coordinate of (x, v)."""
+        mean, covariance = self.at(time)
+        scale = np.sqrt(covariance[coordinate, coordinate])
+        return norm.cdf(values, mean[coordinate], scale)
+
+    def sample(self, time: float, number: int, seed: int) -> Points:
+        """Independent points (x, v)."""
+        return np.random.default_rng(seed).multivariate_normal(*self.at(time), size=number)
 
 
 def exact_gaussian(

@@ -1,0 +1,79 @@
+"""The law that a run can be held to: in closed form, or from a grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from kjko.forces import External
+from kjko.problem import Problem
+from kjko.reference.errors import KnownLaw, Points
+from kjko.reference.gaussian import exact_gaussian
+from kjko.reference.grid import GridSolution, grid_solution
+from kjko.reference.grid_density import GridDensity
+
+GRID_STEP = 0.01  # at most
+SAME_TIME = 1e-6
+
+
+class GridLaw:
+    """A solution on a grid, for all that a particle method is held to. One dimension.
+
+    The density is known at the times of the solution, the free energy and the relative entropy at
+    each of its steps too. The splines, which take a moment to make, are kept.
+    """
+
+    def __init__(self, solution: GridSolution):
+        self.solution = solution
+        self._densities: dict[int, GridDensity] = {}
+
+    def knows(self, time: float) -> bool:
+        return bool(np.abs(self.solution.times - time).min() < SAME_TIME)
+
+    def free_energy(self, time: float) -> float:
+        history = self.solution.history
+        return float(np.interp(time, history.time, history.free_energy))
+
+    def kl(self, time: float) -> float:
+        history = self.solution.history
+        return float(np.interp(time, history.time, history.kl_stationary))
+
+    def score(self, time: float, x: Points, v: Points) -> Points:
+        return self._density(time).score(x, v)
+
+    def log_f(self, time: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
+        return self._density(time).log_f(x, v)
+
+    def distribution(self, time: float, coordinate: int, values: np.ndarray) -> np.ndarray:
+        """By the trapezoidal rule between the nodes."""
+        grid, density = self.solution.grid, self._density(time)
+        if coordinate == 0:
+            nodes, marginal = grid.x, density.marginal_x()
+        else:
+            nodes, marginal = grid.v, density.marginal_v()
+        if coordinate == 0 and self.solution.periodic:
+            nodes = np.append(nodes, nodes[0] + grid.length)
+            marginal = np.append(marginal, marginal[0])
+        steps = 0.5 * (marginal[1:] + marginal[:-1]) * np.diff(nodes)
+        cumulative = np.concatenate([[0.0], np.cumsum(steps)])
+        return np.interp(values, nodes, cumulative / cumulative[-1])
+
+    def _density(self, time: float) -> GridDensity:
+        nearest = int(np.argmin(np.abs(self.solution.times - time)))
+        if nearest not in self._densities:
+            self._densities[nearest] = self.solution.at(float(self.solution.times[nearest]))
+        return self._densities[nearest]
+
+
+def known_law(problem: Problem, dimension: int, times: Sequence[float]) -> KnownLaw | None:
+    """The exact Gaussian law; else, in one dimension, the grid's at these times; else None."""
+    exact = exact_gaussian(problem)
+    if exact is not None:
+        return exact
+    if dimension != 1 or not isinstance(problem.force, External):
+        return None
+    asked = np.unique(np.round(times, 9))
+    try:
+        return GridLaw(grid_solution(problem, asked.tolist(), time_step=GRID_STEP))
+    except ValueError:  # the potential does not confine, or the grid does not hold the density
+        return None

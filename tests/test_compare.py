@@ -1,0 +1,218 @@
+"""Comparisons of methods and verification of runs: what is asked, found, written and refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from test_cli import kjko as command
+from test_cli import line, quiet  # noqa: F401  the fixture
+
+from kjko.case import BadInput, learning, load
+from kjko.compare import METHODS, cases_of, compare
+from kjko.comparison import COLUMNS
+from kjko.forces import External
+from kjko.problem import Problem
+from kjko.run import start
+from kjko.store import read_series
+
+SMALL = ["particles.number=60", "solver.end_time=0.2", "solver.fit.steps=4"]
+
+
+def study(methods, seeds=1, name="gaussian-1d", overrides=SMALL):
+    return compare(name, overrides, methods, seeds, lambda text: None)
+
+
+def numbers(outcome):
+    """All but what depends on the clock."""
+    clock = ("seconds", "wall_seconds", "compile_seconds")
+    records = [{k: v for k, v in r.items() if k not in clock} for r in outcome.records]
+    return outcome.seed, records, {k: v for k, v in outcome.errors.items() if k not in clock}
+
+
+def test_company_makes_no_difference():
+    """Nor does the order; and the same seed gives the same numbers."""
+    alone = study(["score"], 2)
+    beside = study(["velocity-matching", "langevin", "score"], 2)
+    of_score = [o for o in beside.outcomes if o.method == "score"]
+    assert [numbers(o) for o in alone.outcomes] == [numbers(o) for o in of_score]
+    assert of_score[0].records[0]["energy_kinetic"] != of_score[1].records[0]["energy_kinetic"]
+    first = {o.method: o.records[0]["energy_kinetic"] for o in beside.outcomes if o.seed == 0}
+    assert len(set(first.values())) == 1  # the same particles
+
+
+def test_every_method_has_its_numbers():
+    result = study(list(METHODS))
+    for outcome in result.outcomes:
+        assert outcome.failure is None
+        assert list(outcome.errors) == list(COLUMNS)
+        unknown = {key for key, value in outcome.errors.items() if value is None}
+        expected = {"sliced_wasserstein"}
+        if outcome.method == "langevin":
+            expected |= {"score_error", "kl_error", "free_energy_error", "iterations"}
+        assert unknown == expected
+    iterations = {o.method: o.errors["iterations"] for o in result.outcomes}
+    assert iterations["score"] == iterations["score-end-to-end"] == 8.0
+    assert iterations["jko-paper"] == 100.0
+
+
+def test_what_each_method_is_given():
+    """The case's network and fit; the printed scheme; a network where the case has none."""
+    same = cases_of("gaussian-1d", [], list(METHODS))
+    given = load("gaussian-1d").solver
+    for method in ("jko", "score", "score-end-to-end", "velocity-matching"):
+        assert same[method].solver.control == given.control
+        assert same[method].solver.fit == given.fit
+    printed = load("gaussian-1d-paper").solver
+    ours = same["jko-paper"].solver
+    assert (ours.integrator, ours.method, ours.fit, ours.control) == (
+        *(printed.integrator, printed.method, printed.fit, printed.control),
+    )
+    other = cases_of("multiwell-1d", [], list(METHODS))
+    assert other["jko"].solver == load("multiwell-1d").solver
+    for method in ("jko-network", "score", "velocity-matching"):
+        assert other[method].solver.control.kind == "mlp"
+        assert other[method].solver.control == other["score-end-to-end"].solver.control
+        assert other[method].solver.fit == other["score-end-to-end"].solver.fit
+    assert other["jko-paper"].solver.fit == printed.fit
+
+
+def test_a_failed_run_has_no_errors_and_stops_no_other():
+    """The printed scheme folds the map at such a time step."""
+    folds = ["solver.time_step=1.5", "solver.end_time=3.0", "particles.number=60"]
+    result = study(["jko-paper", "langevin"], overrides=[*folds, "problem.collision_rate=2.0"])
+    failed, good = result.outcomes
+    if failed.failure is None:
+        pytest.skip("the fit has found a map that does not fold")
+    assert set(failed.errors.values()) == {None}
+    assert good.failure is None and "jko-paper (1 of 1 failed)" in result.table()
+
+
+def test_without_a_known_law():
+    """Only the clock is left; nothing is refused."""
+    result = study(["jko", "langevin"], name="multiwell-3d", overrides=SMALL[:2])
+    for outcome in result.outcomes:
+        assert outcome.failure is None and outcome.errors["kl_error"] is None
+        assert outcome.errors["wall_seconds"] is not None
+    assert result.free_energy == []
+
+
+def test_against_a_grid():
+    """Score errors at some steps only; the starting error of KL is that of the sample."""
+    result = study(["jko", "score"], name="double-well-1d", overrides=SMALL[:2])
+    for outcome in result.outcomes:
+        assert outcome.failure is None
+        assert outcome.errors["score_error"] is not None
+        assert outcome.errors["kl_error"] < 0.5
+
+
+def test_the_command_writes_a_folder(tmp_path):
+    arguments = [word for override in SMALL for word in ("--set", override)]
+    result = command("compare", "gaussian-1d", "--methods", "jko, langevin", *arguments)
+    assert result.exit_code == 0, result.stderr
+    folder = tmp_path / "runs" / "compare-gaussian-1d"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        *("compare.csv", "compare.json", "cost.png", "figure2.png", "series.jsonl", "table.txt")
+    ]
+    assert result.stdout.startswith((folder / "table.txt").read_text())
+    rows = list(csv.DictReader((folder / "compare.csv").read_text().splitlines()))
+    assert [row["method"] for row in rows] == ["jko", "langevin"]
+    assert rows[1]["score_error"] == ""
+    asked = json.loads((folder / "compare.json").read_text())
+    assert asked["langevin"]["solver"]["method"]["kind"] == "langevin"
+    records = [json.loads(text) for text in (folder / "series.jsonl").read_text().splitlines()]
+    assert [(r["method"], r["step"]) for r in records] == [
+        (method, step) for method in ("jko", "langevin") for step in (0, 1, 2)
+    ]
+    again = command("compare", "gaussian-1d", "--methods", "langevin", *arguments)
+    assert again.exit_code == 0 and folder.with_name("compare-gaussian-1d-2").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begins"),
+    [
+        (["--methods", "jko,jkp"], "--methods: expected some of jko, jko-network, jko-paper"),
+        (["--methods", ""], "--methods: expected some of"),
+        (["--methods", "jko,jko"], "--methods: expected each method once"),
+        (["--seeds", "0"], "--seeds: expected a number of runs, 1 or more, got 0"),
+        (["--set", "problem.tempo=1"], "problem.tempo: unknown key here"),
+    ],
+)
+def test_what_a_comparison_refuses(arguments, begins, tmp_path):
+    assert line(command("compare", "gaussian-1d", *arguments), 2).startswith(begins)
+    assert list(tmp_path.iterdir()) == []
+
+
+class SelfConsistent(External):
+    """Stands for any force that the particles make themselves."""
+
+
+@pytest.mark.parametrize("method", ["score-end-to-end", "velocity-matching"])
+def test_one_control_for_all_times_needs_an_external_force(method, monkeypatch):
+    case = load("gaussian-1d", [f"solver.method.kind={method}", *SMALL])
+    problem = case.build().problem
+    field = Problem(SelfConsistent(problem.force.potential), problem.law)
+    monkeypatch.setattr(learning, "External", type("Other", (), {}))
+    with pytest.raises(BadInput, match=f"{method} learns one .*; use jko, score or langevin$"):
+        learning.method(case.solver, field)
+
+
+@pytest.mark.parametrize("method", ["score", "score-end-to-end", "velocity-matching"])
+def test_newton_with_another_method_is_refused(method):
+    case = load("multiwell-1d", [f"solver.method.kind={method}", "solver.fit.kind=newton"])
+    with pytest.raises(BadInput, match=f"^solver.fit.kind: newton .* got method {method}; set"):
+        case.build()
+
+
+@pytest.mark.parametrize("name", ["gaussian-1d", "multiwell-1d", "periodic-1d"])
+@pytest.mark.parametrize("method", ["score", "score-end-to-end", "velocity-matching", "langevin"])
+def test_a_method_by_its_name_alone(method, name, tmp_path):
+    """Any case, whatever control it has by default; the series has the same keys."""
+    start(load(name, [f"solver.method.kind={method}", *SMALL[:2]]), tmp_path / "run")
+    records = read_series(tmp_path / "run")
+    assert [r["step"] for r in records] == [0, 1, 2]
+    assert (records[-1]["free_energy"] is None) == (method == "langevin")
+
+
+@pytest.mark.parametrize("name", ["gaussian-1d", "double-well-1d"])
+def test_verify(name, tmp_path):
+    start(load(name, ["particles.number=400", "solver.end_time=0.5"]), tmp_path / "run")
+    result = command("verify", "run")
+    assert result.exit_code == 0, result.stderr
+    heading, *rows, figure = result.stdout.splitlines()
+    assert heading.split()[:3] == ["t", "KL", "error"]
+    assert [float(row.split()[0]) for row in rows] == [0.0, 0.5]
+    assert all(abs(float(row.split()[1])) < 0.3 for row in rows)
+    assert figure == "figure: run/figures/verify.png" and (tmp_path / figure[8:]).is_file()
+
+
+def test_verify_of_stochastic_particles(tmp_path):
+    langevin = ["solver.method.kind=langevin", "particles.number=200", "solver.end_time=0.5"]
+    start(load("gaussian-1d", langevin), tmp_path / "run")
+    *_, last, _ = command("verify", "run").stdout.splitlines()
+    time, kl, free_energy, score, marginal, density = last.split()
+    assert (kl, free_energy, score, density) == ("-", "-", "-", "-")
+    assert 0.1 < float(marginal) < 4
+
+
+def test_what_verify_refuses(tmp_path):
+    assert "expected a run folder" in line(command("verify", "absent"), 2)
+    start(load("multiwell-3d", ["particles.number=60", "solver.end_time=0.1"]), tmp_path / "run")
+    assert line(command("verify", "run"), 2).startswith("run: no law is known to hold it to")
+    for file in (tmp_path / "run" / "snapshots").glob("step_*.h5"):
+        file.unlink()
+    assert "expected a run with a series and snapshots" in line(command("verify", "run"), 2)
+
+
+def test_errors_of_a_verified_run_are_small(tmp_path):
+    """The default fit of a Gaussian problem, from a quiet start: near the exact law throughout."""
+    newton = ["solver.control.kind=fourier-hermite", "solver.fit.kind=newton"]
+    few = ["particles.number=2000", "solver.end_time=1.0", "output.snapshot_times=[0.5]"]
+    start(load("gaussian-1d", [*newton, *few]), tmp_path / "run")
+    from kjko.run import read_case
+    from kjko.verify import verify
+
+    result = verify(read_case(tmp_path / "run"), tmp_path / "run")
+    assert np.abs(result.series["KL error"]).max() < 0.02
+    assert result.marginal.max() < 1.0
+    assert result.density.max() < 0.05

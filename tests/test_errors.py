@@ -1,0 +1,140 @@
+"""The errors that methods are held to, and the laws that they are held against."""
+
+import jax
+import numpy as np
+import pytest
+from conftest import asymmetric_problem
+
+import kjko
+from kjko.reference import (
+    GridLaw,
+    density_error,
+    exact_gaussian,
+    known_law,
+    marginal_error,
+    score_error,
+    sliced_wasserstein,
+    stationary,
+)
+from kjko.reference.grid import grid_solution
+
+TIME = 0.4
+
+
+def exact_points(d, number=500, seed=0):
+    """A problem, its exact law, and points of the law at TIME."""
+    problem = asymmetric_problem(d)
+    exact = exact_gaussian(problem)
+    assert exact is not None
+    z = exact.sample(TIME, number, seed)
+    return problem, exact, z[:, :d], z[:, d:]
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_score_and_density_of_the_exact_law(d, double):
+    _, exact, x, v = exact_points(d, 20)
+    law = kjko.Gaussian(*exact.at(TIME))
+    score = jax.vmap(jax.grad(law.log_density, argnums=1))(x, v)
+    np.testing.assert_allclose(exact.score(TIME, x, v), score, atol=1e-10)
+    np.testing.assert_allclose(exact.log_f(TIME, x, v), jax.vmap(law.log_density)(x, v), atol=1e-10)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_integrals_of_the_exact_law(d):
+    """Free energy and relative entropy against means over a sample, within five standard errors."""
+    number = 40_000
+    problem, exact, x, v = exact_points(d, number)
+    potential = np.asarray(jax.vmap(problem.force.potential)(x), dtype=float)
+    energy = 0.5 * np.sum(v**2, axis=1) + potential
+    each = energy + problem.temperature * exact.log_f(TIME, x, v)
+    assert abs(each.mean() - exact.free_energy(TIME)) < 5 * each.std() / np.sqrt(number)
+    normaliser = stationary(problem, d).log_normaliser
+    expected = exact.free_energy(TIME) / problem.temperature + normaliser
+    assert exact.kl(TIME) == pytest.approx(expected, abs=1e-6)
+    assert exact.kl(200.0) == pytest.approx(0, abs=1e-9)
+    assert exact.temperature == pytest.approx(1.3)
+
+
+def test_score_error_is_zero_at_the_exact_control():
+    problem, exact, x, v = exact_points(2)
+    settings = {"collision_rate": 0.7, "temperature": 1.3}
+    u = -0.7 * (v + 1.3 * exact.score(TIME, x, v))
+    assert score_error(exact, TIME, x, v, u, **settings) == pytest.approx(0, abs=1e-20)
+    offset = np.array([0.3, -0.4])
+    assert score_error(exact, TIME, x, v, u + offset, **settings) == pytest.approx(0.25)
+
+
+def test_density_error():
+    _, exact, x, v = exact_points(2)
+    assert density_error(exact, TIME, x, v, exact.log_f(TIME, x, v) + 0.2) == pytest.approx(0.2)
+
+
+def test_marginal_error_of_exact_samples_is_one():
+    """Its mean square is one, whatever the number of particles; a shift is seen."""
+    for number in (20, 500):
+        samples = [exact_points(2, number, seed) for seed in range(300)]
+        squares = [marginal_error(exact, TIME, x, v) ** 2 for _, exact, x, v in samples]
+        assert abs(np.mean(squares) - 1) < 5 * np.std(squares) / np.sqrt(300)
+    _, exact, x, v = samples[0]
+    assert marginal_error(exact, TIME, x + 0.5, v) > 3
+    assert marginal_error(exact, TIME, x, 1.5 * v) > 2
+
+
+def test_sliced_wasserstein_of_a_shift():
+    """A shift by a is seen as |a|/√(dimension) on average over directions."""
+    points = np.random.default_rng(0).normal(size=(300, 6))
+    assert sliced_wasserstein(points, points[::-1]) == 0
+    shift = np.array([2.0, 0, 0, 0, 0, -1.0])
+    distance = sliced_wasserstein(points, points + shift)
+    assert distance == pytest.approx(np.sqrt(5 / 6), rel=0.2)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    """The Gaussian problem on a grid, with its exact law."""
+    problem = asymmetric_problem(1)
+    times = [TIME, 2 * TIME]
+    solution = grid_solution(problem, times, cells=(128, 128), time_step=0.02)
+    return problem, exact_gaussian(problem), GridLaw(solution)
+
+
+def test_a_grid_law_is_that_of_the_exact_one(grid):
+    _, exact, law = grid
+    z = exact.sample(TIME, 300, 1)
+    x, v = z[:, :1], z[:, 1:]
+    assert law.knows(TIME) and law.knows(2 * TIME) and not law.knows(0.5)
+    np.testing.assert_allclose(law.score(TIME, x, v), exact.score(TIME, x, v), atol=0.03)
+    np.testing.assert_allclose(law.log_f(TIME, x, v), exact.log_f(TIME, x, v), atol=0.03)
+    for coordinate in (0, 1):
+        values = np.sort(z[:, coordinate])
+        ours, theirs = (one.distribution(TIME, coordinate, values) for one in (law, exact))
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
+    for time in (TIME, 0.5, 2 * TIME):
+        assert law.kl(time) == pytest.approx(exact.kl(time), abs=2e-3)
+        assert law.free_energy(time) == pytest.approx(exact.free_energy(time), abs=2e-3)
+
+
+def test_a_periodic_grid_law():
+    """At the stationary law of a wave: distribution by a fine sum, score −v/T₀."""
+    length = np.array([2.0])
+    position = kjko.CosinePosition(length, np.array([0.5]), np.ones(1))
+    normal = kjko.Product(position, np.zeros((1, 1)), np.ones((1, 1, 1)), np.ones(1))
+    problem = kjko.Problem(kjko.External(kjko.Sine(length)), normal, box=kjko.Box(length))
+    law = GridLaw(grid_solution(problem, [12.0], cells=(32, 64), time_step=0.1))
+    nodes = np.linspace(0, 2, 4001)
+    density = np.exp(-0.2 * np.sin(np.pi * nodes))
+    cumulative = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
+    values = np.linspace(0, 2, 50)
+    expected = np.interp(values, nodes, cumulative / cumulative[-1])
+    np.testing.assert_allclose(law.distribution(12.0, 0, values), expected, atol=2e-3)
+    v = np.linspace(-2, 2, 9)[:, None]
+    np.testing.assert_allclose(law.score(12.0, np.full((9, 1), 1.9), v), -v, atol=0.01)
+
+
+def test_which_law_is_known(grid):
+    problem, exact, _ = grid
+    assert type(known_law(problem, 1, [TIME])) is type(exact)
+    free = kjko.Problem(kjko.External(lambda x: 0.0 * x[0]), problem.law)
+    assert known_law(free, 1, [TIME]) is None
+    well = kjko.Problem(kjko.External(kjko.Multiwell()), asymmetric_problem(2).law)
+    assert known_law(well, 2, [TIME]) is None

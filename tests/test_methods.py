@@ -1,0 +1,322 @@
+"""The methods: each against the exact law, with every integrator; what they share and refuse."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import asymmetric_problem
+from test_transport import INTEGRATORS
+
+import kjko
+from kjko.interfaces import Stage
+from kjko.methods import end_to_end
+from kjko.methods.velocity_matching import _velocity_and_slopes
+from kjko.reference import exact_gaussian
+from kjko.transport import determinant, response
+
+NUMBER, END, DT = 3000, 0.3, 0.05
+SEQUENTIAL = (kjko.Score(),)
+END_TO_END = (kjko.ScoreEndToEnd(), kjko.VelocityMatching())
+METHODS = (*SEQUENTIAL, *END_TO_END, kjko.Langevin())  # JKO is in test_solver
+
+
+def solver_of(method, d=2, integrator=None, end=END, steps=150):
+    """A control that is exact for a Gaussian law, but for its polynomials in time."""
+    integrator = integrator or kjko.StrangMidpoint()
+    control = kjko.Affine(d)
+    if method in END_TO_END:
+        control = kjko.AffineInTime(d, end, method.outputs(d), polynomials=3)
+    fit = kjko.Adam(steps=steps, learning_rate=0.05)
+    return kjko.Solver(control, DT, integrator, method, fit)
+
+
+def time_step_error(method, integrator):
+    """What is allowed for it at dt = 0.05, beside the sampling error."""
+    second_order = method in (kjko.Langevin(), kjko.VelocityMatching()) or (
+        method == kjko.ScoreEndToEnd() and integrator == kjko.StrangMidpoint()
+    )
+    return 0.01 if second_order else 0.06
+
+
+def last(iterator):
+    *_, end = iterator
+    return end
+
+
+def grid_of_methods(methods):
+    """Every method with every integrator; those that use none once."""
+    for method in methods:
+        uses = method in (kjko.Score(), kjko.ScoreEndToEnd())
+        for integrator in INTEGRATORS if uses else (kjko.StrangMidpoint(),):
+            yield pytest.param(method, integrator, id=f"{method!r}-{integrator!r}")
+
+
+@pytest.mark.parametrize(("method", "integrator"), list(grid_of_methods(METHODS)))
+def test_asymmetric_gaussian(method, integrator):
+    """Mean, covariance and E[log f] within five standard errors and the time-step error."""
+    problem = asymmetric_problem(2)
+    particles = kjko.sample(problem.law, NUMBER, 1)
+    solver = solver_of(method, integrator=integrator)
+    state, record = last(kjko.simulate(problem, solver, particles, END))
+    z = np.concatenate([state.particles.x, state.particles.v], axis=1)
+    exact = exact_gaussian(problem)
+    mean, covariance = exact.at(END)
+    scale = np.sqrt(np.diag(covariance))
+    root, allowed = np.sqrt(NUMBER), time_step_error(method, integrator)
+    assert np.all(np.abs(z.mean(axis=0) - mean) < 5 * scale / root + allowed)
+    bound = 5 * np.sqrt(2) * np.outer(scale, scale) / root + allowed
+    assert np.all(np.abs(np.cov(z.T) - covariance) < bound)
+    if method.carries_density:
+        bound = 5 * np.std(state.particles.log_f) / root + allowed
+        assert abs(record["entropy"] - exact.entropy(END)) < bound
+        assert record["drift_error"] < 0.02
+    else:
+        assert np.all(np.isnan(state.particles.log_f))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_the_keys_are_those_of_every_method(method):
+    """Null where there is no density or no control."""
+    problem = asymmetric_problem(1)
+    solver = solver_of(method, 1, end=2 * DT, steps=5)
+    run = list(kjko.simulate(problem, solver, kjko.sample(problem.law, 40), 2 * DT))
+    assert [r["step"] for _, r in run] == [0, 1, 2]
+    assert {tuple(r) for _, r in run} == {tuple(run[0][1])}
+    null = {key for key, value in run[-1][1].items() if value is None}
+    of_a_fit = {"drift_error", "loss", "loss_heldout", "fit_iterations", "det_min"}
+    of_a_density = {"entropy", "free_energy", "kl_stationary"}
+    assert null == (of_a_fit | of_a_density if method == kjko.Langevin() else set())
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_the_same_seed_gives_the_same_numbers(method):
+    problem = asymmetric_problem(1)
+    solver = solver_of(method, 1, end=2 * DT, steps=5)
+    particles = kjko.sample(problem.law, 40)
+
+    def run(seed):
+        return last(kjko.simulate(problem, solver, particles, 2 * DT, seed))[0].particles
+
+    np.testing.assert_array_equal(run(0).v, run(0).v)
+    np.testing.assert_array_equal(run(0).log_f, run(0).log_f)
+    assert np.abs(run(0).v - run(1).v).max() > 0
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_a_periodic_box(method):
+    """Particles stay in it, and a control that is periodic is learned."""
+    length = np.array([2.0])
+    position = kjko.CosinePosition(length, np.array([0.5]), np.ones(1))
+    law = kjko.Product(position, np.zeros((1, 1)), np.ones((1, 1, 1)), np.ones(1))
+    problem = kjko.Problem(kjko.External(kjko.Sine(length)), law, box=kjko.Box(length))
+    key = jax.random.key(0)
+    if method in END_TO_END:
+        network = kjko.MLP(1, (4,), inputs=3, outputs=method.outputs(1), key=key)
+        control = kjko.InTime(network, 3 * DT, (2.0,))
+    else:
+        control = kjko.Periodic(kjko.MLP(1, (4,), inputs=2, key=key), (2.0,))
+    solver = kjko.Solver(control, DT, method=method, fit=kjko.Adam(steps=3))
+    state, record = last(kjko.simulate(problem, solver, kjko.sample(law, 50), 3 * DT))
+    assert np.all((state.particles.x >= 0) & (state.particles.x < 2.0))
+    assert np.isfinite(record["energy_kinetic"])
+
+
+def exact_velocity(problem, time):
+    """w of velocity matching from the exact law, affine in (x, v), plus an affine change of it."""
+    mean, covariance = exact_gaussian(problem).at(time)
+    d = mean.size // 2
+    precision = jnp.asarray(np.linalg.inv(covariance))
+    rate, temperature = problem.collision_rate, problem.temperature
+
+    def at(change):
+        def control(t, x, v):
+            z = jnp.concatenate([x, v])
+            score = -precision @ (z - mean)
+            along_x = v + temperature * score[d:]
+            downhill = problem.force.acceleration(None, x)
+            along_v = downhill - temperature * score[:d] - rate * along_x
+            matrix, offset = change
+            return jnp.concatenate([along_x, along_v]) + matrix @ z + offset
+
+        return control
+
+    return at
+
+
+def standard_errors_of_the_gradient(problem, time, rate=None):
+    """Mean gradient of the objective at the exact velocity, over its standard error."""
+    d, number = 2, 20_000
+    method = kjko.VelocityMatching()
+    at = exact_velocity(problem, time)
+    law = kjko.Gaussian(*exact_gaussian(problem).at(time))
+    particles = kjko.sample(law, number, 3)
+    if rate is not None:
+        problem = eqx.tree_at(lambda p: p.collision_rate, problem, rate)
+
+    def loss(change, x, v):
+        return method.objective(at(change), problem, jnp.asarray(time), x, v)
+
+    start = (jnp.zeros((2 * d, 2 * d)), jnp.zeros(2 * d))
+    each = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(start, particles.x, particles.v)
+    each = np.concatenate([each[0].reshape(number, -1), each[1]], axis=1)
+    return np.abs(each.mean(axis=0)) / (each.std(axis=0) / np.sqrt(number))
+
+
+def test_velocity_matching_is_stationary_at_the_exact_velocity(double):
+    """And is not with the printed sign: −(v + ∇ᵥ log f) is what ε = −1 gives."""
+    problem = asymmetric_problem(2)
+    assert standard_errors_of_the_gradient(problem, 0.4).max() < 5
+    assert standard_errors_of_the_gradient(problem, 0.4, rate=-1.0).max() > 50
+
+
+def test_score_matching_is_stationary_at_the_exact_control(double):
+    """(31): the same for u = −ε (v + T₀ ∇ᵥ log f), at the same particles."""
+    problem = asymmetric_problem(2)
+    law = kjko.Gaussian(*exact_gaussian(problem).at(0.4))
+    particles = kjko.sample(law, 20_000, 3)
+    at = exact_velocity(problem, 0.4)
+    none = (jnp.zeros((4, 4)), jnp.zeros(4))
+
+    def loss(change, x, v):
+        matrix, offset = change
+
+        def control(t, x, v):
+            u = -problem.collision_rate * at(none)(t, x, v)[:2]
+            return u + matrix @ jnp.concatenate([x, v]) + offset
+
+        return kjko.ScoreEndToEnd().objective(control, problem, jnp.asarray(0.4), x, v)
+
+    start = (jnp.zeros((2, 4)), jnp.zeros(2))
+    each = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(start, particles.x, particles.v)
+    each = np.concatenate([each[0].reshape(20_000, -1), each[1]], axis=1)
+    errors = np.abs(each.mean(axis=0)) / (each.std(axis=0) / np.sqrt(20_000))
+    assert errors.max() < 5
+
+
+def test_score_loss_is_the_squared_error_by_parts(double):
+    """L(u) = h/2 (E|u − u*|² − E|u*|²) in closed form, for an affine u and a Gaussian law."""
+    problem = asymmetric_problem(1)
+    mean, covariance = (
+        np.asarray(a, dtype=float) for a in (problem.law.mean, problem.law.covariance)
+    )
+    whitened = np.random.default_rng(0).normal(size=(400, 2))
+    whitened -= whitened.mean(axis=0)
+    whitened = whitened @ np.linalg.inv(np.linalg.cholesky(whitened.T @ whitened / 400)).T
+    z = jnp.asarray(mean + whitened @ np.linalg.cholesky(covariance).T)  # of the law's own moments
+    x, v = z[:, :1], z[:, 1:]
+    control = eqx.tree_at(
+        lambda c: (c.weight, c.bias), kjko.Affine(1), (jnp.array([[0.3, -0.7]]), jnp.array([0.2]))
+    )
+    stage = Stage(x, v, x, v, jnp.zeros(400))
+    by = response(control, stage)
+    score = -(z - mean) @ np.linalg.inv(covariance)[:, 1:]
+    exact = -problem.collision_rate * (v + problem.temperature * score)
+    expected = 0.05 * 0.5 * float(jnp.mean((by.u - exact) ** 2) - jnp.mean(exact**2))
+    loss = kjko.Score().loss(by, stage, problem, None, 0.05)
+    assert float(loss) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("method", "integrator"), list(grid_of_methods(END_TO_END)))
+@pytest.mark.parametrize("d", [1, 2])
+def test_the_density_follows_the_whole_map(method, integrator, d, tolerance):
+    """log f' against the full Jacobian of a step by a strong network of (t, x, v)."""
+    problem = asymmetric_problem(d, collision_rate=5.0)  # several substeps where it is split
+    network = kjko.MLP(d, (8, 8), inputs=d + 1, outputs=method.outputs(d), key=jax.random.key(d))
+    weight = 1.8 * jax.random.normal(jax.random.key(7), (method.outputs(d), 8))
+    network = eqx.tree_at(lambda c: c.layers[-1].weight, network, weight)
+    control = kjko.InTime(network, 1.0)
+    solver = kjko.Solver(control, 0.2, integrator, method, kjko.Adam())
+    points = 0.7 * jax.random.normal(jax.random.key(1), (5, 2 * d))
+
+    def step(z):
+        particles = kjko.Particles(z[None, :d], z[None, d:], jnp.asarray([-1.0]))
+        end, _, _ = method.push(problem, solver, control, jnp.asarray(0.3), particles, None)
+        return jnp.concatenate([end.x[0], end.v[0]]), end.log_f[0]
+
+    @jax.jit
+    @jax.vmap
+    def step_and_jacobian(z):
+        return step(z)[1], jax.jacfwd(lambda z: step(z)[0])(z)
+
+    log_f, jacobian = step_and_jacobian(points)
+    signs, expected = np.linalg.slogdet(np.asarray(jacobian, dtype=float))
+    assert np.all(signs > 0) and np.abs(expected).max() > 0.02
+    np.testing.assert_allclose(log_f, -1.0 - expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("d", [4, 5, 6])
+def test_determinants_beyond_three(d, double):
+    matrix = jax.random.normal(jax.random.key(d), (50, d, d))
+    expected = np.linalg.det(np.eye(d) + 0.2 * np.asarray(matrix))
+    np.testing.assert_allclose(determinant(matrix, 0.2), expected, rtol=1e-9)
+
+
+def test_slopes_of_a_velocity(double):
+    """∂w/∂(x, v), rows for components."""
+    matrix = jnp.arange(16.0).reshape(4, 4)
+    w, slopes = _velocity_and_slopes(
+        lambda t, x, v: t * matrix @ jnp.concatenate([x, v]),
+        jnp.asarray(2.0),
+        jnp.ones(2),
+        jnp.ones(2),
+    )
+    np.testing.assert_allclose(slopes, 2 * matrix)
+    np.testing.assert_allclose(w, 2 * matrix.sum(axis=1))
+
+
+def test_ornstein_uhlenbeck_is_exact():
+    """Without a potential v has the exact mean and variance after one step, however long."""
+    law = kjko.Gaussian(np.array([0.0, 2.0]), np.diag([1.0, 0.25]))
+    problem = kjko.Problem(kjko.External(lambda x: 0.0 * x[0]), law, 0.8, 1.5)
+    solver = kjko.Solver(kjko.Affine(1), 1.0, method=kjko.Langevin())
+    particles = kjko.sample(law, 20_000)
+    v = np.asarray(last(kjko.simulate(problem, solver, particles, 1.0))[0].particles.v, dtype=float)
+    decay = np.exp(-0.8)
+    variance = 0.25 * decay**2 + 1.5 * (1 - decay**2)
+    assert abs(v.mean() - 2 * decay) < 5 * np.sqrt(variance / 20_000)
+    assert abs(v.var() - variance) < 5 * variance * np.sqrt(2 / 20_000)
+
+
+def test_time_is_scaled_and_polynomials_are_chebyshev(double):
+    seen = kjko.InTime(lambda x, v: x, 4.0)(jnp.asarray(1.0), jnp.array([7.0]), jnp.zeros(1))
+    np.testing.assert_allclose(seen, [7.0, -0.5])
+    control = kjko.AffineInTime(1, 4.0, polynomials=4)
+    control = eqx.tree_at(lambda c: c.bias, control, jnp.array([[1.0], [10.0], [100.0], [1000.0]]))
+    for t in (0.0, 0.3, 2.0, 4.0):
+        s = t / 2 - 1
+        expected = 1 + 10 * s + 100 * (2 * s**2 - 1) + 1000 * (4 * s**3 - 3 * s)
+        value = control(jnp.asarray(t), jnp.zeros(1), jnp.zeros(1))
+        np.testing.assert_allclose(value, [expected], atol=1e-9)
+
+
+def test_what_is_held_out_is_never_trained_on():
+    """The rows of a step and of the training are the same, and the two parts make up all."""
+    problem = asymmetric_problem(1)
+    solver = solver_of(kjko.ScoreEndToEnd(), 1)
+    state = solver.init(problem, kjko.sample(problem.law, 50))
+    key = jax.random.key(3)
+    fitted, held = end_to_end._split(state, 0.3, key)
+    later = dataclasses.replace(state, step=jnp.asarray(7))
+    np.testing.assert_array_equal(held, end_to_end._split(later, 0.3, key)[1])
+    assert held.size == 15
+    np.testing.assert_array_equal(np.sort(np.concatenate([fitted, held])), np.arange(50))
+
+
+@pytest.mark.parametrize("method", END_TO_END, ids=repr)
+def test_a_control_of_another_shape_is_refused(method):
+    problem = asymmetric_problem(1)
+    state_of = kjko.sample(problem.law, 20)
+    wrong = kjko.AffineInTime(1, END, 3 - method.outputs(1))
+    for control, message in ((kjko.Affine(1), "as InTime"), (wrong, "needs one of shape")):
+        solver = kjko.Solver(control, DT, method=method, fit=kjko.Adam(steps=2))
+        with pytest.raises(ValueError, match=message):
+            last(kjko.simulate(problem, solver, state_of, END))
+
+
+@pytest.mark.parametrize("method", [*SEQUENTIAL, *END_TO_END], ids=repr)
+def test_newton_is_refused_for_what_it_does_not_solve(method):
+    with pytest.raises(ValueError, match="Newton solves the JKO step"):
+        kjko.Solver(kjko.Affine(1), DT, method=method)
