@@ -67,6 +67,11 @@ def test_a_collision_step(temperature, strength):
     assert dv * v**2 @ found == pytest.approx(dv * v**2 @ expected, abs=5e-5)
 
 
+def test_a_maxwellian_that_is_not_resolved():
+    with pytest.raises(ValueError, match="cells: their width in v is 0.112 and must be below 0.06"):
+        relaxation(velocities(160), 0.01, 0.1)
+
+
 def test_the_electric_field_of_two_modes():
     x = np.arange(32) * 6.0 / 32
     k = 2 * np.pi / 6.0

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, dia_array
 from scipy.sparse.linalg import expm_multiply
 
 REFINEMENT = 8  # cells of the operator in a cell of the grid
+WIDEST = 0.6  # cell in √T₀: wider ones do not resolve the Maxwellian
 STIFFEST = 200.0  # of the operator's norm times the time, in one exponential
 
 Velocities = Float[np.ndarray, " n_v"]
@@ -27,10 +28,10 @@ def collision_operator(v: Velocities, temperature: float) -> csr_array:
     """
     dv = v[1] - v[0]
     face = 0.5 * (v[1:] + v[:-1])
-    from_above = np.exp((v[1:] ** 2 - face**2) / (2 * temperature))  # M_{j+1/2}/M_{j+1}
-    from_below = np.exp((v[:-1] ** 2 - face**2) / (2 * temperature))
-    leaving = np.append(from_below, 0.0) + np.append(0.0, from_above)
-    matrix = diags_array([from_above, -leaving, from_below], offsets=[1, 0, -1])
+    down = np.append(0.0, np.exp((v[1:] ** 2 - face**2) / (2 * temperature)))  # M_{j−½}/M_j
+    up = np.append(np.exp((v[:-1] ** 2 - face**2) / (2 * temperature)), 0.0)  # M_{j+½}/M_j
+    columns = np.stack([down, -(down + up), up])  # what leaves each cell, and where to
+    matrix = dia_array((columns, [1, 0, -1]), shape=(len(v), len(v)))
     return csr_array(temperature / dv**2 * matrix)
 
 
@@ -40,7 +41,14 @@ def relaxation(v: Velocities, temperature: float, strength: float) -> Matrix:
     It is the exact exponential of the operator on cells an eighth as wide, between which f is its
     trigonometric interpolant, projected back on the modes of the grid: the error in dv is 64 times
     smaller for the same time of a step. Σf is kept to rounding; so is M, which the grid resolves.
+    Raises ValueError if it does not.
     """
+    widest = WIDEST * math.sqrt(temperature)
+    if v[1] - v[0] > widest:
+        raise ValueError(
+            f"cells: their width in v is {v[1] - v[0]:.3g} and must be below {widest:.3g} to "
+            "resolve the Maxwellian; take more cells in v"
+        )
     fine = refined(v)
     operator = collision_operator(fine, temperature)
     stiffness = strength * float(abs(operator).sum(axis=0).max())

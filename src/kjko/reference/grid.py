@@ -62,10 +62,11 @@ def grid_solution(
 
     `cells`: (n_x, n_v). x is cut where no energy of the law, nor of f∞, reaches; v at ±
     `velocity_end`, by default in the same way. Errors are of second order in `time_step` and in
-    the width of the cells in v (collisions), and spectrally small in x.
+    an eighth of the cells' width in v (collisions), and else spectrally small in the cells.
 
     Raises ValueError for more than one position or velocity coordinate, for another force, for a
-    potential that does not confine, and for a grid that does not hold or resolve the density.
+    potential that does not confine, and for a grid that does not resolve the law or f∞ in v, or
+    does not hold the density at the asked times.
     """
     if not isinstance(problem.force, External):
         raise ValueError("force: must be External; see poisson_grid_solution for the Poisson field")
@@ -101,8 +102,7 @@ def poisson_grid_solution(
     the errors are as in `grid_solution`; the default velocity_end has a margin of a fifth for what
     the field accelerates.
 
-    Raises ValueError for more than one position or velocity coordinate, for an argument out of
-    range, and for a grid that does not hold or resolve the density.
+    Raises ValueError as `grid_solution`, and for an argument out of range.
     """
     grid_ends.check_dimension(law)
     if not law.periodic:

@@ -154,6 +154,11 @@ class History(NamedTuple):
     free_energy: Series
     kl_stationary: Series
 
+    def at(self, times: Series | float) -> "History":
+        """The averages after the steps that end nearest to these times."""
+        steps = np.argmin(np.abs(self.time - np.asarray(times)[..., None]), axis=-1)
+        return History(*(series[steps] for series in self))
+
 
 def averages(f: Density, time: float, equation: Equation) -> tuple[float, ...]:
     """A row of the history."""
