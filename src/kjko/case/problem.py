@@ -53,14 +53,14 @@ def velocity_dimension(table: ProblemTable) -> int:
 
 
 def _force(table: ProblemTable, box: Box | None) -> AbstractForce:
-    if (table.potential is None) == (table.force is None):
+    if table.force is None and table.potential is not None:
+        return External(_potential(table.potential, table.dimension, box))
+    if table.force is None or table.potential is not None:
         got = "neither" if table.force is None else "both"
         raise BadInput(
             f"problem.potential: expected either problem.potential or problem.force, got {got}; a"
             " case sets one of them"
         )
-    if table.potential is not None:
-        return External(_potential(table.potential, table.dimension, box))
     if table.domain is None:
         raise BadInput(
             f"problem.force.kind: {table.force.kind} needs a periodic box, got none; set"

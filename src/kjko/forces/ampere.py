@@ -1,11 +1,25 @@
 """The field of Ampère's law."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kjko.forces.mesh import Mesh
-from kjko.forces.self_consistent import AbstractSelfConsistent, Field
+from kjko.forces.self_consistent import AbstractSelfConsistent
 from kjko.interfaces import Particles
+
+
+class FaceField(eqx.Module):
+    """A field in one dimension that is advanced on the faces of the cells.
+
+    `faces`: E at the right face of each cell; the rest is as in `Field`.
+    """
+
+    mass: Float[Array, ""]
+    density: Float[Array, " cells"]
+    electric: Float[Array, "cells 1"]
+    potential: Float[Array, " cells"]
+    faces: Float[Array, " cells"]
 
 
 class Ampere(AbstractSelfConsistent):
@@ -34,7 +48,7 @@ class Ampere(AbstractSelfConsistent):
         if self.initial is not None and self.initial.shape != self.mesh.number_of_cells:
             raise ValueError("initial: need one number for each cell")
 
-    def init(self, particles: Particles, mass: float = 1.0) -> Field:
+    def init(self, particles: Particles, mass: float = 1.0) -> FaceField:
         total = jnp.asarray(mass, particles.x.dtype)
         density = total * self.mesh.deposit(particles.x)
         if self.initial is None:
@@ -44,7 +58,7 @@ class Ampere(AbstractSelfConsistent):
             faces = jnp.asarray(self.initial, density.dtype)
         return self._field(total, density, faces + self.uniform)
 
-    def update(self, state: Field, particles: Particles, dt: float) -> Field:
+    def update(self, state: FaceField, particles: Particles, dt: float) -> FaceField:
         density = state.mass * self.mesh.deposit(particles.x)
         passed = -self.mesh.volume * jnp.cumsum(density - state.density)  # Δt J, but for its mean
         mean = dt * state.mass / self.mesh.length[0] * jnp.mean(particles.v[:, 0])
@@ -52,13 +66,17 @@ class Ampere(AbstractSelfConsistent):
 
     def _field(
         self, mass: Float[Array, ""], density: Float[Array, " cells"], faces: Float[Array, " cells"]
-    ) -> Field:
+    ) -> FaceField:
         centres = 0.5 * (faces + jnp.roll(faces, 1))
         potential = -self.mesh.volume * jnp.roll(jnp.cumsum(faces - jnp.mean(faces)), 1)
         potential = potential - jnp.mean(potential)
-        return Field(mass, density, centres[:, None], potential, faces)
+        return FaceField(mass, density, centres[:, None], potential, faces)
 
-    def gauss_error(self, state: Field) -> Float[Array, ""]:
+    def field_energy(self, state: FaceField) -> Float[Array, ""]:
+        """Σ |E_{i+½}|² Δx."""
+        return jnp.sum(state.faces**2) * self.mesh.volume
+
+    def gauss_error(self, state: FaceField) -> Float[Array, ""]:
         """max |∇·E − ρ + h| over the cells."""
         divergence = (state.faces - jnp.roll(state.faces, 1)) / self.mesh.volume
         return jnp.max(jnp.abs(divergence - state.density + state.mass / self.mesh.length[0]))

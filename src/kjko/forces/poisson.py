@@ -32,6 +32,10 @@ class Poisson(AbstractSelfConsistent):
     def update(self, state: Field, particles: Particles, dt: float) -> Field:
         return self._solve(particles, state.mass)
 
+    def field_energy(self, state: Field) -> Float[Array, ""]:
+        """Σ_h |E_h|² |cell|."""
+        return jnp.sum(state.electric**2) * self.mesh.volume
+
     def _solve(self, particles: Particles, mass: Float[Array, ""]) -> Field:
         density = mass * self.mesh.deposit(particles.x)
         cells = self.mesh.number_of_cells
@@ -62,4 +66,4 @@ class Poisson(AbstractSelfConsistent):
             slopes.append(slope)
         total = sum(np.meshgrid(*squares, indexing="ij"))
         inverse = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
-        return inverse, np.meshgrid(*slopes, indexing="ij")
+        return inverse, list(np.meshgrid(*slopes, indexing="ij"))
