@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from kjko.forces import External
+from kjko.forces import External, Poisson
 from kjko.laws import AbstractLaw
 from kjko.problem import Box, Problem
 from kjko.reference import grid_ends
@@ -58,7 +58,8 @@ def grid_solution(
     time_step: float = 0.01,
     velocity_end: float | None = None,
 ) -> GridSolution:
-    """The solution of a problem with an external potential, in a periodic box or confined.
+    """The solution of a problem with an external potential, in a periodic box or confined, or with
+    the Poisson field.
 
     `cells`: (n_x, n_v). x is cut where no energy of the law, nor of f∞, reaches; v at ±
     `velocity_end`, by default in the same way. Errors are of second order in `time_step` and in
@@ -68,8 +69,20 @@ def grid_solution(
     potential that does not confine, and for a grid that does not resolve the law or f∞ in v, or
     does not hold the density at the asked times.
     """
+    if isinstance(problem.force, Poisson) and problem.box is not None:
+        return poisson_grid_solution(
+            problem.law,
+            problem.box,
+            times,
+            collision_rate=problem.collision_rate,
+            temperature=problem.temperature,
+            mass=problem.mass,
+            cells=cells,
+            time_step=time_step,
+            velocity_end=velocity_end,
+        )
     if not isinstance(problem.force, External):
-        raise ValueError("force: must be External; see poisson_grid_solution for the Poisson field")
+        raise ValueError("force: must be External or Poisson")
     law, potential, temperature = problem.law, problem.force.potential, problem.temperature
     grid_ends.check_dimension(law)
     thermal = grid_ends.FAR * temperature if problem.collision_rate > 0 else 0.0
