@@ -28,6 +28,7 @@ from plain_torch import RATE, STEPS, H, Theirs
 from record import alternate, arguments, machine, ratio, summary, tell, write
 
 from kjko import JKO, MLP, Adam, External, Gaussian, Multiwell, Problem
+from kjko.fit.gradient import value_and_gradient
 from kjko.interfaces import Stage
 from kjko.subproblem import Subproblem
 from kjko.transport import move, response
@@ -77,7 +78,7 @@ class Ours:
 
         def gradient(control, stage):
             params, static = eqx.partition(control, eqx.is_inexact_array)
-            (loss, _), slope = subproblem.value_and_gradient(params, static, stage)
+            (loss, _), slope = value_and_gradient(subproblem, params, static, stage)
             return loss, slope
 
         def step(control, stage):

@@ -9,6 +9,7 @@ from conftest import asymmetric_problem
 from jax.flatten_util import ravel_pytree
 
 import kjko
+from kjko.fit.gradient import value_and_gradient
 from kjko.interfaces import Stage
 from kjko.subproblem import Subproblem
 
@@ -122,6 +123,6 @@ def test_the_gradient_in_blocks(double):
         return subproblem(eqx.combine(params, static), stage)
 
     expected = jax.jit(jax.value_and_grad(value, has_aux=True))(params)
-    found = jax.jit(lambda p: subproblem.value_and_gradient(p, static, stage))(params)
+    found = jax.jit(lambda p: value_and_gradient(subproblem, p, static, stage))(params)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Key
 
+from kjko.fit.gradient import value_and_gradient
 from kjko.fit.held_out import Best, choose, split
 from kjko.interfaces import AbstractFit, Control, FitResult, Stage
 from kjko.subproblem import Subproblem
@@ -54,7 +55,7 @@ class Adam(AbstractFit):
 
         def step(carry):
             params, opt_state, best, at_window, count = carry
-            of_params, gradient = subproblem.value_and_gradient(params, static, fitted)
+            of_params, gradient = value_and_gradient(subproblem, params, static, fitted)
             best = keep(best, params, of_params)
             updates, opt_state = optimiser.update(gradient, opt_state)
             params = optax.apply_updates(params, updates)
