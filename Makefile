@@ -1,7 +1,8 @@
 # `make run` and `make test` need python3 (3.11 or newer) and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-CASES := gaussian-1d gaussian-3d gaussian-1d-paper multiwell-1d periodic-1d multiwell-3d
+CASES := gaussian-1d gaussian-3d gaussian-1d-paper multiwell-1d periodic-1d multiwell-3d \
+    landau-1d two-stream-1d two-stream-1d-strong
 
 .PHONY: run test slow lint figures clean
 

@@ -5,6 +5,8 @@ import pytest
 
 from kjko import cases
 from kjko.case import load
+from kjko.folder import read_wave
+from kjko.reference import measure_wave, poisson_grid_solution
 from kjko.run import start
 from kjko.store import read_series
 
@@ -87,3 +89,56 @@ def test_multiwell_3d(tmp_path):
     run = in_full("multiwell-3d", tmp_path)
     assert np.diff(run["kl_stationary"]).max() <= 1e-2
     assert run["kl_stationary"].min() >= -0.02
+
+
+def wave_of(folder):
+    wave = read_wave(folder)
+    return {key: (wave["measured"][key], wave["theory"][key]) for key in ("frequency", "rate")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [0.5, 0.4])
+def test_landau_1d(k, tmp_path):
+    length = 2 * np.pi / k
+    settings = [f"problem.domain.length=[{length}]", f"problem.mass={length}"]
+    run = in_full("landau-1d", tmp_path, f"problem.law.position.wave_number=[{k}]", *settings)
+    energy = run["energy_kinetic"] + run["energy_potential"]
+    assert np.ptp(energy) < 1e-3 * energy[0]
+    wave = wave_of(tmp_path / "run")
+    assert wave["frequency"][0] == pytest.approx(wave["frequency"][1], rel=0.01)
+    assert wave["rate"][0] == pytest.approx(wave["rate"][1], rel=0.05)
+
+
+@pytest.mark.slow
+def test_vafp_1d(tmp_path):
+    energies = [in_full(name, tmp_path / name)["field_energy"] for name in ("landau-1d", "vafp-1d")]
+    assert np.abs(energies[1] - energies[0]).max() < 1e-3 * energies[0].max()
+
+
+@pytest.mark.slow
+def test_landau_1d_collisional(tmp_path):
+    run = in_full("landau-1d-collisional", tmp_path)
+    assert np.diff(run["free_energy"]).max() <= 1e-3 * abs(run["free_energy"][0])
+    problem = load("landau-1d-collisional", ["particles.number=10"]).build().problem
+    options = {"collision_rate": 0.1, "mass": problem.mass, "cells": (32, 512), "time_step": 0.02}
+    history = poisson_grid_solution(problem.law, problem.box, [10.0], **options).history
+    particles = measure_wave(run["time"], run["field_energy"], (0.0, 10.0))
+    grid = measure_wave(history.time, history.energy_potential, (0.0, 10.0))
+    assert particles.rate == pytest.approx(grid.rate, rel=0.05)
+    assert particles.rate < -0.17
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("v0", [2.4, 3.0])
+def test_two_streams(v0, tmp_path):
+    run = in_full("two-stream-1d", tmp_path, f"problem.law.velocity.means=[[{-v0}], [{v0}]]")
+    assert np.diff(run["free_energy"]).max() <= 1e-3 * abs(run["free_energy"][0])
+    wave = wave_of(tmp_path / "run")
+    assert wave["rate"][0] == pytest.approx(wave["rate"][1], rel=0.05)
+
+
+@pytest.mark.slow
+def test_strong_collisions_leave_no_vortex(tmp_path):
+    run = in_full("two-stream-1d-strong", tmp_path)
+    assert np.diff(run["free_energy"]).max() <= 1e-3 * abs(run["free_energy"][0])
+    assert run["field_energy"].max() < 1e-3

@@ -44,7 +44,7 @@ def line(result, exit_code: int) -> str:
 BAD = {  # override: how the line begins
     "gaussian-1d": {
         "solver.tme_step=1": "solver.tme_step: unknown key here; did you mean solver.time_step?",
-        "problem.force=1": "problem.force: unknown key here; remove it",
+        "problem.force=1": "problem.force: expected a table, got 1",
         "particles.number=1": "particles.number: expected a number greater than or equal to 2",
         "particles.number=1e4": "particles.number: expected a whole number, got 10000.0",
         "particles.number=true": "particles.number: expected a whole number, got True",
@@ -62,7 +62,7 @@ BAD = {  # override: how the line begins
         "solver=3": "solver: expected a table, got 3",
         "solver.fit.warm_start=1": "solver.fit.warm_start: expected a boolean, got 1",
         "solver.fit.held_out=1.0": "solver.fit.held_out: expected a number less than 1, got 1.0",
-        "problem.collision_rate=-1": "problem.collision_rate: expected a number greater than 0",
+        "problem.collision_rate=-1": "problem.collision_rate: expected a number greater than or",
         "problem.temperature=0.0": "problem.temperature: expected a number greater than 0, got 0.0",
         "problem.dimension=2": "problem.law.mean: expected a list of length 4, got length 2",
         "problem.law.mean=zero": "problem.law.mean: expected a list, got 'zero'",
