@@ -212,7 +212,7 @@ def test_score_loss_is_the_squared_error_by_parts(double):
     )
     stage = Stage(x, v, x, v, jnp.zeros(400))
     by = response(control, stage)
-    score = -(z - mean) @ np.linalg.inv(covariance)[:, 1:]
+    score = -(z - mean[None]) @ np.linalg.inv(covariance)[:, 1:]
     exact = -problem.collision_rate * (v + problem.temperature * score)
     expected = 0.05 * 0.5 * float(jnp.mean((by.u - exact) ** 2) - jnp.mean(exact**2))
     loss = kjko.Score().loss(by, stage, problem, None, 0.05)
