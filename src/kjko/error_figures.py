@@ -32,12 +32,13 @@ def draw_figure_2(
             axes.plot(times[known], median, color=COLORS[i % 6], ls=STYLES[i % 7], label=label)
             axes.fill_between(times[known], low, high, color=COLORS[i % 6], alpha=0.2, lw=0)
         axes.set(xlabel="$t$")
-    left.set(yscale="log", ylabel="mean-square drift error")
+    left.set(yscale="log" if left.lines else "linear", ylabel="mean-square drift error")
     right.set(ylabel="free energy")
     if exact:
         right.plot(*np.transpose(exact), color="black", lw=1, label="exact")
-    right.legend(frameon=False, fontsize=8)
-    left.legend(frameon=False, fontsize=7, ncols=2)
+    for axes in (left, right):
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=7, ncols=2)
     return save(figure, path)
 
 

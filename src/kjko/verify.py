@@ -54,7 +54,8 @@ def verify(case: Case, folder: Path) -> Verification:
     records = read_series(folder)
     if not files or not records:
         raise BadInput(
-            f"{folder}: expected a run with snapshots and a series; see output.snapshot_times"
+            f"{folder}: expected a run with a series and snapshots, got one without; set"
+            " output.snapshot_times"
         )
     snapshots = [_particles(file) for file in files]
     times = [float(s["time"]) for s in snapshots]

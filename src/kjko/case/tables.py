@@ -237,7 +237,13 @@ class SolverTable(Table):
             return table
         if table["method"].get("kind") not in ("score", "score-end-to-end", "velocity-matching"):
             return table
-        return {"control": {"kind": "mlp", "widths": [32, 32]}, "fit": {"kind": "adam"}} | table
+        network = {"control": {"kind": "mlp", "widths": [32, 32]}, "fit": {"kind": "adam"}}
+        for key, default in network.items():
+            given = table.get(key, default)
+            if isinstance(given, dict) and "kind" not in given:
+                given = {"kind": default["kind"], **given}
+            table = table | {key: given}
+        return table
 
     @field_validator("integrator", "method", "control", "fit", mode="before")
     @classmethod
