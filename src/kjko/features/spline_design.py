@@ -17,7 +17,8 @@ from kjko.features.basis import AbstractDesign
 ORDER = 4  # B-splines of degree three that do not vanish in a cell
 PAIR = {pair: i for i, pair in enumerate(combinations_with_replacement(range(ORDER), 2))}
 SMOOTHER_IN_V = 10.0  # weight of the differences along v against those along x
-FLOOR = 1e-6  # of the ridge, against the mean square of a column
+FLOOR = 1e-9  # of the penalty, against the mean square of a column: fixes what two pairs share
+ROUNDING = 2.0  # on a factor's diagonal, times its largest entry and the precision
 
 
 class Table(NamedTuple):
@@ -65,6 +66,18 @@ class Table(NamedTuple):
         if self.periodic:
             along_x = np.stack([np.roll(along_x[0], j) for j in range(self.shape[0])])
         return along_x.T @ along_x, SMOOTHER_IN_V * along_v.T @ along_v
+
+    def rough(self, c: Float[Array, "d columns k"]) -> Float[Array, "d columns k"]:
+        """R c, one difference after the other: in float32 a product with DᵀD would be noise."""
+        in_x = _transposed(jnp.diff(self.extend(c), n=ORDER - 1, axis=1), axis=1)
+        in_v = _transposed(jnp.diff(c, n=ORDER - 1, axis=2), axis=2)
+        return jax.vmap(self.fold)(in_x) + SMOOTHER_IN_V * in_v
+
+
+def _transposed(differences: Float[Array, "d j k"], axis: int) -> Float[Array, "d more_j more_k"]:
+    """The transpose of third differences along an axis."""
+    pad = [(ORDER - 1, ORDER - 1) if i == axis else (0, 0) for i in range(3)]
+    return -jnp.diff(jnp.pad(differences, pad), n=ORDER - 1, axis=axis)
 
 
 @lru_cache
@@ -188,10 +201,8 @@ class SplineDesign(AbstractDesign):
 
     def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
         q = self.cross.shape[1]
-        in_x, in_v = (jnp.asarray(d, c.dtype) for d in self.table.differences())
         table = c[q:].reshape(self._shape)
-        rough = jnp.einsum("ij,djk->dik", in_x, table) + table @ in_v
-        smooth = self.unit * (ridge * rough + FLOOR * table)
+        smooth = self.unit * (ridge * self.table.rough(table) + FLOOR * table)
         return jnp.concatenate([FLOOR * c[:q], smooth.ravel()])
 
     def gram(self, weights: Float[Array, " n"]) -> Gram:
@@ -207,15 +218,20 @@ class SplineDesign(AbstractDesign):
         return Gram((self.cross * weights[:, None]).T @ self.cross, jnp.stack(bands))
 
     def factor(self, gram: Gram, ridge: Float[Array, ""]) -> Any:
-        """Of the diagonal blocks: the cross products, and each pair."""
+        """Of the diagonal blocks, the cross products and each pair, up to rounding."""
         rough = jnp.asarray(_penalty_band(self.table), gram.bands.dtype)
         bands = gram.bands + self.unit * ridge * rough[None]
-        bands = bands.at[:, :, 0, :, ORDER - 1].add(self.unit * FLOOR)
+        rounding = ROUNDING * jnp.finfo(bands.dtype).eps
+        largest = jnp.max(bands[:, :, 0, :, ORDER - 1], axis=(1, 2), keepdims=True)
+        bands = bands.at[:, :, 0, :, ORDER - 1].add(self.unit * FLOOR + rounding * largest)
         flat = jnp.pad(bands.reshape(len(bands), -1), ((0, 0), (0, 1)))
         diagonal, upper = jnp.moveaxis(flat[:, _block_index(self.table)], 1, 0)
-        cross = gram.cross + FLOOR * jnp.eye(len(gram.cross), dtype=gram.cross.dtype)
         pairs = jax.vmap(block_tridiagonal.factor)(diagonal, upper)
-        return (cho_factor(cross)[0] if len(cross) else cross), pairs
+        q = len(gram.cross)
+        if q == 0:
+            return gram.cross, pairs
+        floor = FLOOR + rounding * jnp.max(jnp.diagonal(gram.cross))
+        return cho_factor(gram.cross + floor * jnp.eye(q, dtype=floor.dtype))[0], pairs
 
     def solve(self, factor: Any, r: Float[Array, " p"]) -> Float[Array, " p"]:
         cross, pairs = factor

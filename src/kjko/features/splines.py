@@ -118,9 +118,7 @@ class Splines(AbstractBasis):
         if self.length is not None:
             low = low.at[:, 0].set(0.0)
             high = high.at[:, 0].set(jnp.asarray(self.length, x.dtype)[self._pairs])
-        return eqx.tree_at(
-            lambda b: (b.scales, b.low, b.high), self, (Scales.of(stage), low, high)
-        )
+        return eqx.tree_at(lambda b: (b.scales, b.low, b.high), self, (Scales.of(stage), low, high))
 
     def _place(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"]
@@ -168,9 +166,7 @@ class Splines(AbstractBasis):
         a = slope * per_cell[None]
         b = jnp.diagonal(curvature, axis1=1, axis2=2) * per_cell[None] ** 2
         t = inside[..., 1]
-        of_v = (
-            bspline(t) + a[..., None] * bspline_slope(t) - b[..., None] * bspline_curvature(t)
-        )
+        of_v = bspline(t) + a[..., None] * bspline_slope(t) - b[..., None] * bspline_curvature(t)
         cross = jax.vmap(
             lambda x, v, a, b: implicit(lambda v: self._cross_products(x, v), v, a, b)
         )(stage.x, stage.v, slope, curvature)
