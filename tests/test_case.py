@@ -86,7 +86,8 @@ def test_integrators_by_name(overrides, integrator):
         (["kind=fourier-hermite", "size=90"], kjko.FourierHermite, None),
         (["kind=random-tanh", "size=7"], kjko.RandomTanh, 7),
         (["kind=quadratic"], kjko.Quadratics, 0),
-        ([], kjko.FourierHermite, None),
+        (["kind=splines", "cells=[12, 5]"], kjko.Splines, None),
+        ([], kjko.Splines, None),
     ],
 )
 @pytest.mark.parametrize("name", ["multiwell-1d", "multiwell-3d", "periodic-1d"])
@@ -99,7 +100,7 @@ def test_controls_that_newton_fits_by_name(name, overrides, basis, size):
     assert isinstance(solver.control, kjko.Gradient)
     assert isinstance(solver.control.basis, basis)
     d = particles.x.shape[1]
-    number = kjko.Quadratics(d, periodic=problem.box is not None).roughness.size
+    number = kjko.Quadratics(d, periodic=problem.box is not None).size
     if size is not None:
         assert solver.control.coefficients.size == number + size
     assert solver.control(particles.x[0], particles.v[0]).shape == (d,)
@@ -113,6 +114,14 @@ def test_controls_that_adam_fits_by_name(name, control):
     assert solver.fit == kjko.Adam(steps=3)
     inner = solver.control.control if name == "periodic-1d" else solver.control
     assert isinstance(inner, kjko.MLP if control == "mlp" else kjko.Affine)
+
+
+@pytest.mark.parametrize("layers", ["all", "last"])
+def test_gauss_newton_by_name(layers):
+    settings = ["kind=gauss-newton", f"layers={layers}", "adam_steps=4", "steps=7"]
+    case = small("gaussian-1d", "solver.fit={}", *(f"solver.fit.{o}" for o in settings))
+    expected = kjko.GaussNewton(7, layers=layers, first=kjko.Adam(steps=4))
+    assert case.build().solver.fit == expected
 
 
 NEWTON_NEEDS = (
@@ -131,8 +140,28 @@ NEWTON_NEEDS = (
         ),
         (
             ["control.kind=mlp", "fit.kind=newton"],
-            "solver.fit.kind: newton fits fourier-hermite, random-tanh and quadratic, got control"
-            " mlp; set solver.fit.kind=adam",
+            "solver.fit.kind: newton fits splines, fourier-hermite, random-tanh and quadratic, got"
+            " control mlp; set solver.fit.kind=adam",
+        ),
+        (
+            ["control.cells=[10, 5]"],
+            "solver.control.cells: must be a multiple of 3 from 6 on in x and at least 3 in v, got"
+            " 10 and 5",
+        ),
+        (
+            ["fit.kind=gauss-newton"],
+            "solver.fit.kind: gauss-newton fits affine and mlp, got control splines;"
+            " set solver.control.kind=mlp or solver.fit.kind=newton",
+        ),
+        (
+            ["fit.kind=gauss-newton", "control.kind=mlp", "method.log_det=linear"],
+            "solver.fit.kind: gauss-newton needs the method jko with the exact log_det; set"
+            " solver.fit.kind=adam",
+        ),
+        (
+            ["fit.kind=gauss-newton", "control.kind=affine", "fit.layers=last"],
+            "solver.fit.layers: last is for a network, got control affine; set"
+            " solver.control.kind=mlp or solver.fit.layers=all",
         ),
         (["integrator.kind=symplectic-euler"], NEWTON_NEEDS),
         (["integrator.kind=unsplit"], NEWTON_NEEDS),
