@@ -59,7 +59,14 @@ def residual_of(control, subproblem, stage):
         (Splines(1, (6, 3)), 1e-8, 1e-9),
         (Splines(2, (6, 3)), 1e-8, 1e-9),
     ],
-    ids=["quadratic-1-default", "quadratic-1", "quadratic-2", "fourier-hermite-1", "splines-1", "splines-2"],
+    ids=[
+        "quadratic-1-default",
+        "quadratic-1",
+        "quadratic-2",
+        "fourier-hermite-1",
+        "splines-1",
+        "splines-2",
+    ],
 )
 def test_newton_is_the_implicit_euler_step(basis, tolerance, error, double):
     """u = −ε (v' + T₀ ∇ᵥ log f'(x', v')), f' the Gaussian that the step itself makes of f.
