@@ -40,40 +40,50 @@ BASES = [
 ]
 
 
+def functions(basis):
+    """Φ(x, v), all functions one by one, from the potential alone."""
+
+    def of(x, v):
+        return jax.vmap(lambda c: basis.potential(x, v, c))(jnp.eye(basis.size))
+
+    return of
+
+
 @pytest.mark.parametrize(("kind", "d", "periodic"), BASES)
 def test_a_basis_against_automatic_differentiation(kind, d, periodic, double):
-    """Φ·c, Φ + rate (v·∇ᵥ − T₀Δᵥ)Φ and ∇ᵥ(Φ·c), from Φ alone."""
+    """(1 + a·∇ᵥ − B:∇ᵥ²)Φ·c and ∇ᵥ(Φ·c), from Φ alone, for any a and any symmetric B."""
     stage = stage_of(d)
     basis = basis_of(kind, d, periodic).adapt(stage)
-    size = basis.roughness.size
-    c = jnp.asarray(np.random.default_rng(0).normal(size=size))
+    rng = np.random.default_rng(0)
+    c = jnp.asarray(rng.normal(size=basis.size))
+    slope = jnp.asarray(rng.normal(size=(30, d)))
+    factor = rng.normal(size=(30, d, d))
+    curvature = jnp.asarray(factor + factor.transpose(0, 2, 1))
     control = eqx.tree_at(lambda u: (u.basis, u.coefficients), Gradient(basis), (basis, c))
 
     @jax.jit
     @jax.vmap
-    def both(x, v):
-        values = basis(x, v)
-        slopes = jax.jacfwd(basis, argnums=1)(x, v)
-        curvatures = jax.hessian(basis, argnums=1)(x, v)
-        laplacian = jnp.trace(curvatures, axis1=1, axis2=2)
-        implicit = values + 0.3 * (slopes @ v - 1.7 * laplacian)
-        return (
-            (values @ c, basis.potential(x, v, c)),
-            (implicit, basis.implicit(x, v, 0.3, 1.7)),
-            (slopes.T @ c, control(x, v)),
-        )
+    def by_differentiation(x, v, a, b):
+        phi = functions(basis)
+        slopes = jax.jacfwd(phi, argnums=1)(x, v)
+        second = jnp.einsum("pij,ij->p", jax.hessian(phi, argnums=1)(x, v), b)
+        return phi(x, v) + slopes @ a - second, slopes.T @ c, control(x, v)
 
-    for expected, found in both(stage.x, stage.v):
-        scale = jnp.abs(expected).max()
-        np.testing.assert_allclose(found / scale, expected / scale, atol=1e-10)
-    assert jax.vmap(basis)(stage.x, stage.v).shape == (30, size)
+    rows, expected, found = by_differentiation(stage.x, stage.v, slope, curvature)
+    np.testing.assert_allclose(found, expected, atol=1e-10 * jnp.abs(expected).max())
+    design = eqx.filter_jit(type(basis).design)(basis, stage, slope, curvature)
+    scale = jnp.abs(rows @ c).max()
+    np.testing.assert_allclose(design.apply(c) / scale, rows @ c / scale, atol=1e-10)
+    r = jnp.asarray(rng.normal(size=30))
+    scale = jnp.abs(r @ rows).max()
+    np.testing.assert_allclose(design.transpose(r) / scale, r @ rows / scale, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", [Quadratics, FourierHermite, RandomTanh])
 def test_a_basis_spans_the_quadratics(kind, double):
     """So that a Gaussian law is met exactly."""
     stage = stage_of(2)
-    phi = jax.vmap(basis_of(kind, 2, False).adapt(stage))(stage.x, stage.v)
+    phi = jax.jit(jax.vmap(functions(basis_of(kind, 2, False).adapt(stage))))(stage.x, stage.v)
     z = np.concatenate([stage.x, stage.v], axis=1)
     for target in (np.ones(30), z[:, 0] * z[:, 3], (z[:, 2] - z[:, 1]) ** 2):
         fitted = np.linalg.lstsq(np.asarray(phi[:, :15]), target, rcond=None)[0]
@@ -86,8 +96,8 @@ def test_a_basis_has_about_the_size_asked_for(kind, d):
     for size in (60, 300):
         given = (
             kind(d, size, key=jax.random.key(0)) if kind is RandomTanh else kind(d, size)
-        ).roughness.size
-        quadratics = Quadratics(d).roughness.size
+        ).size
+        quadratics = Quadratics(d).size
         assert size <= given <= size + quadratics + 10 * d
 
 

@@ -23,6 +23,7 @@ PRINTED = (
     "solver.fit.learning_rate=0.001",
     "solver.fit.schedule=constant",
     "solver.fit.held_out=0.0",
+    "solver.fit.tolerance=0.0",
     "solver.fit.warm_start=false",
 )
 # What is set for a method. Those that learn take the case's control and fit where it has a network.

@@ -18,6 +18,7 @@ SETTINGS = (
     "solver.fit.kind=adam",
     "solver.fit.steps=300",
     "solver.fit.learning_rate=0.05",
+    "solver.fit.tolerance=0.0",
     "solver.fit.schedule=cosine",
     "solver.fit.held_out=0.0",
     "solver.fit.warm_start=true",
