@@ -8,12 +8,23 @@ import pytest
 from conftest import asymmetric_problem
 
 import kjko
+import kjko.fit.newton as newton_module
 from kjko.controls import Gradient
-from kjko.features import FourierHermite, Quadratics, Splines
+from kjko.features import FourierHermite, Quadratics, RandomTanh, Splines
+from kjko.features.basis import Dense
 from kjko.fit import Newton
+from kjko.fit.newton import DET_MIN, RIDGES, SOLVE_TOLERANCE, _random_rows, choose_ridge, solve
 from kjko.fit.optimality import Optimality
 from kjko.interfaces import Stage
+from kjko.methods.jko import BARRIER
 from kjko.subproblem import Subproblem
+from kjko.transport import determinant, response
+
+
+@pytest.fixture
+def exact_scan(monkeypatch):
+    """The candidates for the ridge solved exactly."""
+    monkeypatch.setattr(newton_module, "SCAN_TOLERANCE", 1e-12)
 
 
 def stage_at(particles):
@@ -28,69 +39,333 @@ def gaussian_step(d, h, dt, number=600, collision_rate=0.7):
     return problem, stage, Subproblem(kjko.JKO(), problem, None, h, dt)
 
 
-@eqx.filter_jit
-def run(fit, subproblem, control, previous, stage, key):
-    return fit(subproblem, control, previous, stage, key)
+def compiled(basis, **settings):
+    """(subproblem, stage, key) -> result."""
+    control, fit = Gradient(basis), Newton(**settings)
+
+    @eqx.filter_jit
+    def run(subproblem, stage, key):
+        return fit(subproblem, control, control, stage, key)
+
+    return run
 
 
 def newton(basis, subproblem, stage, seed=0, **settings):
-    control = Gradient(basis)
-    return run(Newton(**settings), subproblem, control, control, stage, jax.random.key(seed))
-
-
-def values(control, stage):
-    return jax.jit(jax.vmap(control))(stage.x, stage.v)
+    return compiled(basis, **settings)(subproblem, stage, jax.random.key(seed))
 
 
 @eqx.filter_jit
-def residual_of(control, subproblem, stage):
-    return Optimality.at(subproblem, control, stage).residual(
-        control.coefficients / (-subproblem.problem.collision_rate * subproblem.problem.temperature)
-    )
+def values(control, stage):
+    return jax.vmap(control)(stage.x, stage.v)
 
 
-@pytest.mark.parametrize(
-    ("basis", "tolerance", "error"),
-    [
-        (Quadratics(1), 1e-3, 1e-4),
-        (Quadratics(1), 1e-8, 1e-9),
-        (Quadratics(2), 1e-8, 1e-9),
-        (FourierHermite(1, 60), 1e-8, 5e-5),
-        (Splines(1, (6, 3)), 1e-8, 1e-9),
-        (Splines(2, (6, 3)), 1e-8, 1e-9),
-    ],
-    ids=[
-        "quadratic-1-default",
-        "quadratic-1",
-        "quadratic-2",
-        "fourier-hermite-1",
-        "splines-1",
-        "splines-2",
-    ],
-)
-def test_newton_is_the_implicit_euler_step(basis, tolerance, error, double):
-    """u = −ε (v' + T₀ ∇ᵥ log f'(x', v')), f' the Gaussian that the step itself makes of f.
+def implicit_step(problem, stage, u, h):
+    """−ε (v' + T₀ ∇ᵥ log f'(x', v')), f' the Gaussian that a step by the affine part of u makes.
 
-    z' = J z + k by a control read off as an affine map, so f' has the precision J⁻ᵀ P J⁻¹.
+    z' = J z + k, so f' has the precision J⁻ᵀ P J⁻¹. And what is not affine in u.
     """
-    h = 0.05
-    d = int(basis.adapt.__self__ is None)
-    problem, stage, subproblem = gaussian_step(d, h, 2 * h)
-    result = newton(basis, subproblem, stage, tolerance=tolerance)
-    u = np.asarray(values(result.control, stage))
     z = np.concatenate([stage.x, stage.v], axis=1)
     design = np.concatenate([z, np.ones((len(z), 1))], axis=1)
     weight = np.linalg.lstsq(design, u, rcond=None)[0]
-    np.testing.assert_allclose(design @ weight, u, atol=error)
+    d = u.shape[1]
     jacobian = np.eye(2 * d)
     jacobian[d:] += h * weight[:-1].T
     precision = np.linalg.inv(problem.law.covariance)
     score = -(z - np.asarray(problem.law.mean)) @ precision @ np.linalg.inv(jacobian)
     moved = np.asarray(stage.v) + h * u
     expected = -problem.collision_rate * (moved + problem.temperature * score[:, d:])
+    return expected, u - design @ weight
+
+
+@eqx.filter_jit
+def residual_of(control, subproblem, stage):
+    condition = Optimality.at(subproblem, control, stage)
+    strength = subproblem.problem.collision_rate * subproblem.problem.temperature
+    return condition.residual(-control.coefficients / strength)
+
+
+EXACT = {  # basis, d, error
+    "quadratic-1": (Quadratics(1), 1, 1e-9),
+    "quadratic-2": (Quadratics(2), 2, 1e-9),
+    "fourier-hermite-1": (FourierHermite(1, 60), 1, 5e-5),  # its floor
+    "splines-1": (Splines(1, (6, 3)), 1, 1e-5),
+    "splines-2": (Splines(2, (6, 3)), 2, 1e-5),
+}
+
+
+@pytest.mark.parametrize(("basis", "d", "error"), EXACT.values(), ids=EXACT)
+def test_newton_is_the_implicit_euler_step(basis, d, error, double, exact_scan):
+    h = 0.05
+    problem, stage, subproblem = gaussian_step(d, h, 2 * h)
+    result = newton(basis, subproblem, stage, tolerance=1e-8)
+    u = np.asarray(values(result.control, stage))
+    expected, not_affine = implicit_step(problem, stage, u, h)
     assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(not_affine, 0, atol=error)
     np.testing.assert_allclose(u, expected, atol=error)
     np.testing.assert_allclose(residual_of(result.control, subproblem, stage), 0, atol=5 * error)
     zero = eqx.tree_at(lambda u: u.coefficients, result.control, replace_fn=jnp.zeros_like)
     assert np.abs(residual_of(zero, subproblem, stage)).max() > 1
     assert float(result.loss) < 0 and float(result.loss_heldout) < 0
+    assert int(result.iterations) <= 6
+
+
+@pytest.mark.parametrize(
+    ("basis", "error"),
+    [(Quadratics(1), 1e-4), (Splines(1, (30, 12)), 5e-5)],
+    ids=["quadratic", "splines"],
+)
+def test_the_default_settings_in_single_precision(basis, error):
+    problem, stage, subproblem = gaussian_step(1, 0.05, 0.1, number=5000)
+    result = newton(basis, subproblem, stage)
+    u = np.asarray(values(result.control, stage))
+    assert u.dtype == np.float32
+    np.testing.assert_allclose(u, implicit_step(problem, stage, u, 0.05)[0], atol=error)
+
+
+def test_a_law_far_colder_than_the_step(double, exact_scan):
+    """hεT₀ = 50 Var v: whole steps of Newton would not lower the residual, shorter ones do."""
+    law = kjko.Gaussian(np.array([0.0, 1.0]), np.array([[1.0, 0.0], [0.0, 0.02]]))
+    potential = kjko.Quadratic(2 * np.eye(1), np.zeros(1))
+    problem = kjko.Problem(kjko.External(potential), law, collision_rate=10.0)
+    stage = stage_at(kjko.sample(law, 400))
+    subproblem = Subproblem(kjko.JKO(), problem, None, 0.1, 0.1)
+    result = newton(Quadratics(1), subproblem, stage)
+    u = np.asarray(values(result.control, stage))
+    expected, _ = implicit_step(problem, stage, u, 0.1)
+    assert np.abs(expected).max() > 10
+    np.testing.assert_allclose(u, expected, atol=0.02)
+
+
+LINEAR = {
+    "fourier-hermite": lambda: FourierHermite(2, 20),
+    "random-tanh": lambda: RandomTanh(2, 9, key=jax.random.key(0)),
+    "splines": lambda: Splines(2, (6, 3)),
+}
+
+
+@pytest.mark.parametrize("make", LINEAR.values(), ids=LINEAR)
+def test_the_linear_part_is_the_slope_of_the_residual(make, double):
+    """−∂r/∂c by automatic differentiation, at no control, at one, and at one beyond a fold."""
+    _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=20)
+    condition = Optimality.at(subproblem, Gradient(make().adapt(stage)), stage)
+    size = condition.control.basis.size
+    c = jnp.asarray(np.random.default_rng(0).normal(size=size))
+    strength = 1.0 / jnp.abs(condition.response(c).matrix).max()
+
+    @jax.jit
+    def both(c):
+        by = condition.response(c)
+        design = condition.linearise(by)
+        found = jax.vmap(design.apply, out_axes=1)(jnp.eye(size))
+        return found, -jax.jacfwd(condition.residual)(c), determinant(by.matrix, 0.1)
+
+    lowest = []
+    for factor in (0.0, 2.0, -20.0, 30.0, -60.0):
+        found, expected, det = both(factor * strength * c)
+        scale = jnp.abs(expected).max()
+        np.testing.assert_allclose(found / scale, expected / scale, atol=1e-12)
+        lowest.append(float(jnp.min(det)))
+    assert lowest[0] == 1 and min(lowest) < BARRIER, lowest
+
+
+def at_equilibrium(stage, problem):
+    energy = 0.5 * jnp.sum(stage.v**2, axis=-1) + jax.vmap(problem.force.potential)(stage.x)
+    return eqx.tree_at(lambda s: s.log_f, stage, -(energy / problem.temperature))
+
+
+@pytest.mark.parametrize(
+    ("basis", "d"), [(Quadratics(2), 2), (Splines(1, (6, 3)), 1)], ids=["quadratic", "splines"]
+)
+def test_newton_at_equilibrium_is_zero(basis, d):
+    """For any sample; exactly, where g is exactly constant."""
+    problem, stage, subproblem = gaussian_step(d, 0.1, 0.2)
+    run, key = compiled(basis), jax.random.key(0)
+    stage = at_equilibrium(stage, problem)
+    np.testing.assert_array_equal(Optimality.at(subproblem, Gradient(basis), stage).g, 0)
+    result = run(subproblem, stage, key)
+    assert jnp.abs(values(result.control, stage)).max() < 1e-5  # rounding, within one compilation
+    center = jnp.asarray(problem.force.potential.center, stage.x.dtype)[None] + 0 * stage.x
+    still = Stage(center, 0 * stage.v, center, 0 * stage.v, 0 * stage.log_f - 2.5)
+    result = run(subproblem, still, key)
+    np.testing.assert_array_equal(values(result.control, still), jnp.zeros_like(stage.v))
+
+
+@pytest.mark.parametrize(
+    "basis",
+    [Quadratics(1), FourierHermite(1, 60), Splines(1, (24, 9))],
+    ids=["quadratic", "fourier-hermite", "splines"],
+)
+def test_newton_does_not_follow_noise(basis):
+    """log f off by what is no function of (x, v): mostly no control at all, never a large one."""
+    problem, stage, subproblem = gaussian_step(1, 0.05, 0.1, number=2000)
+    equilibrium = at_equilibrium(stage, problem)
+    run, size = compiled(basis), []
+    for seed in range(8):
+        noise = jax.random.normal(jax.random.key(seed), (2000,))
+        noisy = eqx.tree_at(lambda s: s.log_f, equilibrium, equilibrium.log_f + noise)
+        result = run(subproblem, noisy, jax.random.key(seed))
+        size.append(float(jnp.sqrt(jnp.mean(values(result.control, stage) ** 2))))
+    assert sum(s == 0 for s in size) >= 3, size
+    assert max(size) < 0.5, size
+
+
+def test_the_iteration_ends_by_tolerance(double):
+    """Sooner for a larger one; a smaller one leaves less; never more than the cap."""
+    _, stage, subproblem = gaussian_step(1, 0.5, 0.5, collision_rate=2.0)
+    condition = Optimality.at(subproblem, Gradient(Quadratics(1).adapt(stage)), stage)
+
+    @jax.jit
+    def iterate(tolerance, cap):
+        fit = Newton(tolerance=tolerance, iterations=cap)
+        start = condition.linearise(condition.response(jnp.zeros(6)))
+        c, count = fit._iterate(condition, start, jnp.asarray(1e-5))
+        return count, jnp.sqrt(jnp.mean(condition.residual(c) ** 2) / jnp.mean(condition.g**2))
+
+    tolerances = (0.5, 0.1, 1e-2, 1e-4, 1e-6)
+    counts, left = zip(*(iterate(tolerance, 30) for tolerance in tolerances), strict=True)
+    assert list(counts) == sorted(counts) and 0 < counts[0] < counts[2] < counts[-1] < 30
+    assert all(rest < tolerance for rest, tolerance in zip(left, tolerances, strict=True)), left
+    for cap in range(4):
+        assert iterate(1e-12, cap)[0] == cap
+    np.testing.assert_allclose(iterate(1e-12, 0)[1], 1.0)
+
+
+def dense_problem(seed, n=120, p=20):
+    """Columns of very different sizes, and g that is partly noise."""
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(n, p)) * 10.0 ** rng.uniform(-2, 1, size=p)
+    design = Dense.of(jnp.asarray(matrix), jnp.asarray(10.0 ** rng.uniform(-3, 0, size=p)))
+    noise = 10.0 ** rng.uniform(-2, 1)
+    return design, jnp.asarray(matrix @ rng.normal(size=p) / 10 + noise * rng.normal(size=n))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_choose_ridge_finds_the_least_held_out_error(seed, double, exact_scan):
+    """Of all candidates, each a dense solve of its own on the fitted rows."""
+    design, g = dense_problem(seed)
+    matrix, fitted = np.asarray(design.matrix), 90
+    candidates = []
+    for ridge in RIDGES:
+        penalty = np.diag(design.penalty(jnp.ones(20), jnp.asarray(ridge)))
+        normal = matrix[:fitted].T @ matrix[:fitted] / fitted + penalty
+        c = np.linalg.solve(normal, matrix[:fitted].T @ np.asarray(g[:fitted]) / fitted)
+        candidates.append((np.sum((matrix[fitted:] @ c - g[fitted:]) ** 2), ridge, c))
+    least = min(candidates, key=lambda candidate: candidate[0])
+    c, ridge, useful = jax.jit(choose_ridge, static_argnums=2)(design, g, fitted)
+    assert float(ridge) == pytest.approx(least[1])
+    np.testing.assert_allclose(c, least[2], rtol=1e-6)
+    assert bool(useful) == (least[0] < np.sum(np.asarray(g[fitted:]) ** 2))
+
+
+def test_choose_ridge_tells_what_is_useless(double):
+    design, g = dense_problem(0)
+    unrelated = jnp.concatenate([g[:90], -g[90:]])  # what helps there harms here
+    c, _, useful = jax.jit(choose_ridge, static_argnums=2)(design, unrelated, 90)
+    assert not bool(useful) and jnp.all(jnp.isfinite(c))
+
+
+def test_solve(double):
+    """Two pairs of splines: exact but for the tolerance, though the factor is of the blocks."""
+    _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=400)
+    condition = Optimality.at(subproblem, Gradient(Splines(2, (6, 3)).adapt(stage)), stage)
+    size = condition.control.basis.size
+    weights = jnp.asarray(np.random.default_rng(0).random(400))
+
+    @jax.jit
+    def ours(ridge):
+        design = condition.linearise(condition.response(jnp.zeros(size)))
+        right = design.transpose(weights * condition.g) / 400
+        factor = design.factor(design.gram(weights), ridge)
+        matrix = jax.vmap(design.apply, out_axes=1)(jnp.eye(size))
+        penalty = jax.vmap(lambda c: design.penalty(c, ridge))(jnp.eye(size))
+        once = solve(design, weights, ridge, factor, right)
+        fine = solve(design, weights, ridge, factor, right, once, 1e-9)
+        return matrix, penalty, right, design.solve(factor, right), once, fine
+
+    for ridge in (1e-5, 10.0):
+        matrix, penalty, right, blocks, once, fine = map(np.asarray, ours(jnp.asarray(ridge)))
+        normal = matrix.T @ (np.asarray(weights / jnp.sum(weights))[:, None] * matrix) + penalty
+        left = [
+            np.linalg.norm(normal @ c - right) / np.linalg.norm(right) for c in (blocks, once, fine)
+        ]
+        assert left[0] > 0.1 and left[1] < 1.01 * SOLVE_TOLERANCE and left[2] < 1.01e-9, left
+        expected = matrix @ np.linalg.solve(normal, right)
+        np.testing.assert_allclose(matrix @ fine, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_a_control_that_would_fold_is_shortened(double, exact_scan):
+    """Hot and fast: the midpoint rule would turn v around; the control is halved."""
+    covariance = np.diag([1.0, 400.0])
+    problem = kjko.Problem(
+        kjko.External(kjko.Quadratic(np.eye(1), np.zeros(1))),
+        kjko.Gaussian(np.zeros(2), covariance),
+        collision_rate=10.0,
+    )
+    stage = stage_at(kjko.sample(problem.law, 300))
+    h, dt = 0.25, 0.5
+    run = compiled(Quadratics(1))
+    whole, shortened = (
+        run(
+            Subproblem(kjko.JKO(), problem, None, jnp.asarray(h), jnp.asarray(move)),
+            stage,
+            jax.random.key(0),
+        ).control
+        for move in (h, dt)
+    )
+    matrix_of = jax.jit(lambda control: response(control, stage).matrix)
+    matrix = matrix_of(whole)
+    assert jnp.all(determinant(matrix, h) > DET_MIN)
+    assert jnp.all(determinant(matrix, dt) < 0)
+    assert jnp.all(determinant(matrix_of(shortened), dt) > DET_MIN)
+    np.testing.assert_allclose(values(shortened, stage), 0.5 * values(whole, stage), atol=1e-10)
+
+
+def test_rows_of_the_subset():
+    """Distinct, from everywhere, in random order, and others for another key."""
+    rows = [np.asarray(_random_rows(1001, 400, jax.random.key(s))) for s in (0, 0, 1)]
+    np.testing.assert_array_equal(rows[0], rows[1])
+    for chosen in rows:
+        assert len(set(chosen)) == 400
+        assert 0 <= chosen.min() < 5 and 995 < chosen.max() <= 1000
+        assert 350 < np.median(chosen[:80]) < 650 and 350 < np.median(chosen[-80:]) < 650
+    assert len(set(rows[0]) & set(rows[2])) < 250
+    ever = {row for s in range(40) for row in np.asarray(_random_rows(10, 4, jax.random.key(s)))}
+    assert ever == set(range(10))
+    for number in (30, 10_000):
+        everyone = np.asarray(_random_rows(30, number, jax.random.key(0)))
+        np.testing.assert_array_equal(np.sort(everyone), np.arange(30))
+        assert np.any(everyone != np.arange(30))
+
+
+def test_newton_uses_no_more_particles_than_told(double, exact_scan):
+    """A hundred, others for another key; the control is the same, exact for a Gaussian law."""
+    problem, stage, subproblem = gaussian_step(1, 0.05, 0.1)
+    run = compiled(Quadratics(1), particles=100, tolerance=1e-8)
+    losses = []
+    for seed in range(2):
+        result = run(subproblem, stage, jax.random.key(seed))
+        u = np.asarray(values(result.control, stage))
+        np.testing.assert_allclose(u, implicit_step(problem, stage, u, 0.05)[0], atol=1e-8)
+        losses.append(float(result.loss))
+        everyone = float(subproblem(result.control, stage)[0])
+        assert everyone == pytest.approx(losses[-1], rel=0.5) and everyone != losses[-1]
+    assert losses[0] != losses[1]
+
+
+def test_newton_needs_a_gradient():
+    _, stage, subproblem = gaussian_step(1, 0.1, 0.2, number=20)
+    control = kjko.Affine(1)
+    with pytest.raises(ValueError, match="fits a Gradient control"):
+        Newton()(subproblem, control, control, stage, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "integrator", [kjko.SymplecticEuler(), kjko.Unsplit(), kjko.Unsplit(kjko.DriftKick())], ids=repr
+)
+def test_newton_needs_a_splitting(integrator):
+    problem = asymmetric_problem(1)
+    solver = kjko.Solver(Gradient(Quadratics(1)), 0.1, integrator, fit=Newton())
+    state = solver.init(problem, kjko.sample(problem.law, 20))
+    with pytest.raises(ValueError, match="needs a splitting integrator"):
+        solver.step(problem, state, jax.random.key(0))

@@ -121,7 +121,8 @@ def _block_index(table: Table) -> Int[np.ndarray, "two m w w"]:
         entry = np.where(near_v, entry, band.size)
         return entry.reshape(len(first), table.width * n_v, -1)
 
-    return np.stack([between(blocks, blocks), between(blocks, np.roll(blocks, -1, axis=0))])
+    entries = [between(blocks, blocks), between(blocks, np.roll(blocks, -1, axis=0))]
+    return np.stack(entries).astype(np.int32)  # one array for both precisions
 
 
 def _band(table: Table, local: Float[Array, "i l x v"]) -> Float[Array, "columns a k b"]:

@@ -13,7 +13,8 @@ from kjko.subproblem import Subproblem
 from kjko.transport import determinant
 
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
-SHORTER = (1.0, 0.5, 0.25, 0.125)  # fractions of a step, or of the control, that are tried
+SHORTER = (1.0, 0.5, 0.25, 0.125)  # fractions of the control that are tried
+STEP_MIN = 1e-3  # fraction of a step of Newton's iteration below which no shorter one is tried
 DET_MIN = 0.1  # least determinant of the move that is accepted at a fitted particle
 SOLVES = 40  # most iterations of conjugate gradients
 SOLVE_TOLERANCE = 1e-3  # their residual's, relative
@@ -88,7 +89,7 @@ class Newton(AbstractFit):
 
             def too_long(tried):
                 fraction, trial, residual = tried
-                return ~(objective(trial, residual) <= before) & (fraction > SHORTER[-1])
+                return ~(objective(trial, residual) <= before) & (fraction > STEP_MIN)
 
             tried = jax.lax.while_loop(too_long, shorten, shorten((2.0, c, r)))
             lower = objective(*tried[1:]) < before
