@@ -57,12 +57,22 @@ def test_printed_settings_of_the_paper():
     assert (solver.fit.steps, solver.fit.learning_rate, solver.fit.held_out) == (50, 0.001, 0.0)
 
 
-@pytest.mark.parametrize("name", ["gaussian-1d", "multiwell-1d"])
-def test_defaults_are_those_of_the_library(name):
-    solver = small(name).build().solver
+@pytest.mark.parametrize(
+    ("settings", "fit"),
+    [([], kjko.Newton()), (["solver.fit.kind=adam", "solver.control.kind=mlp"], kjko.Adam())],
+    ids=["newton", "adam"],
+)
+def test_defaults_are_those_of_the_library(settings, fit):
+    solver = small("multiwell-1d", *settings).build().solver
     library = kjko.Solver(solver.control, 0.1)
     assert (solver.integrator, solver.method) == (library.integrator, library.method)
-    assert solver.fit == type(solver.fit)()
+    assert solver.fit == fit
+
+
+def test_the_default_control_is_splines_for_the_number_of_particles():
+    for number in (20, 3000):
+        control = load("multiwell-1d", [f"particles.number={number}"]).build().solver.control
+        assert control.basis == kjko.Splines(1, particles=number)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +100,7 @@ def test_integrators_by_name(overrides, integrator):
         ([], kjko.Splines, None),
     ],
 )
-@pytest.mark.parametrize("name", ["multiwell-1d", "multiwell-3d", "periodic-1d"])
+@pytest.mark.parametrize("name", ["multiwell-1d", "multiwell-3d", "periodic-1d", "two-stream-1d3v"])
 def test_controls_that_newton_fits_by_name(name, overrides, basis, size):
     table = [] if overrides else ["solver.control={}", "solver.fit={}"]
     settings = [f"solver.control.{o}" for o in overrides]
@@ -99,11 +109,30 @@ def test_controls_that_newton_fits_by_name(name, overrides, basis, size):
     assert solver.fit == kjko.Newton(iterations=2)
     assert isinstance(solver.control, kjko.Gradient)
     assert isinstance(solver.control.basis, basis)
-    d = particles.x.shape[1]
-    number = kjko.Quadratics(d, periodic=problem.box is not None).size
+    d_x, d = particles.x.shape[1], particles.v.shape[1]
+    number = kjko.Quadratics(d_x, problem.box is not None, d).size
     if size is not None:
         assert solver.control.coefficients.size == number + size
+    if "cells=[12, 5]" in overrides:
+        assert solver.control.basis.cells == (12, 5)
     assert solver.control(particles.x[0], particles.v[0]).shape == (d,)
+
+
+def test_settings_of_newton():
+    settings = {"held_out": 0.3, "particles": 700, "tolerance": 0.25, "iterations": 3}
+    case = small("multiwell-1d", *(f"solver.fit.{key}={value}" for key, value in settings.items()))
+    assert case.build().solver.fit == kjko.Newton(**settings)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["fit.tolerance=0", "fit.tolerance=-1", "fit.iterations=0", "fit.particles=9"]
+    + ["fit.held_out=0", "fit.held_out=1", "fit.steps=3", "control.widths=[3]"]
+    + [f"control.cells={cells}" for cells in ("[12]", "[12, 4, 4]", "[0, 4]", "[12.5, 4]", "12")],
+)
+def test_settings_of_newton_and_splines_that_are_refused(setting):
+    key = f"solver.{setting.split('=')[0]}"
+    assert refusal(lambda: small("multiwell-1d", f"solver.{setting}")).startswith(key)
 
 
 @pytest.mark.parametrize("control", ["mlp", "affine"])

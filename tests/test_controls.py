@@ -9,7 +9,7 @@ from conftest import asymmetric_problem
 
 import kjko
 from kjko.controls import Gradient
-from kjko.features import FourierHermite, Quadratics, RandomTanh
+from kjko.features import FourierHermite, Quadratics, RandomTanh, Splines
 from kjko.interfaces import Stage
 
 LENGTH = (0.7, 2.0, 3.1)
@@ -29,6 +29,8 @@ def basis_of(kind, d, periodic):
         return Quadratics(d, periodic)
     if kind is RandomTanh:
         return RandomTanh(d, 20, length, key=jax.random.key(d))
+    if kind is Splines:
+        return Splines(d, (12, 4), length)
     return FourierHermite(d, 30 * d, length)
 
 
@@ -94,9 +96,7 @@ def test_a_basis_spans_the_quadratics(kind, double):
 @pytest.mark.parametrize("d", [1, 3])
 def test_a_basis_has_about_the_size_asked_for(kind, d):
     for size in (60, 300):
-        given = (
-            kind(d, size, key=jax.random.key(0)) if kind is RandomTanh else kind(d, size)
-        ).size
+        given = (kind(d, size, key=jax.random.key(0)) if kind is RandomTanh else kind(d, size)).size
         quadratics = Quadratics(d).size
         assert size <= given <= size + quadratics + 10 * d
 
@@ -122,6 +122,7 @@ PERIODIC = {
     ),
     "fourier-hermite": lambda: gradient_in_a_box(FourierHermite),
     "random-tanh": lambda: gradient_in_a_box(RandomTanh),
+    "splines": lambda: gradient_in_a_box(Splines),
 }
 
 
@@ -167,7 +168,7 @@ def test_fresh_controls_are_zero(activation, d):
     stage = stage_of(d)
     mlp = kjko.MLP(d, (8, 8), activation, key=jax.random.key(0))
     assert any(jnp.abs(layer.weight).max() > 0 for layer in mlp.layers)
-    for control in (mlp, kjko.Affine(d), Gradient(basis_of(FourierHermite, d, False))):
+    for control in (mlp, kjko.Affine(d), Gradient(basis_of(Splines, d, False))):
         u = jax.jit(jax.vmap(control))(stage.x, stage.v)
         np.testing.assert_array_equal(u, np.zeros((30, d)))
 
