@@ -29,8 +29,9 @@ class GaussNewton(AbstractFit):
         G = mean[ h(1+εh) ∂uᵀ∂u + εT₀h² ∂Mᵀ(I+hM)⁻ᵀ(I+hM)⁻¹∂M ],    ∂ = ∂/∂θ,
 
     a dense matrix, from at most `particles` particles. θ goes on by −(G + damping)⁻¹∇J where that
-    lowers J and folds nowhere; else the damping grows. `layers`: all, or only the last one, in
-    which the objective is convex, with `first` for the others before. `held_out` as in `Adam`. The
+    lowers J and folds nowhere; else the damping grows. (For d > 1 the last term stands for
+    tr(P ∂M P ∂M), P = (I+hM)⁻¹, which need not be positive.) `layers`: all, or only the last one,
+    in which u is linear, with `first` for the others before. `held_out` as in `Adam`. The
     fit ends after `steps` iterations, or three in a row that bring less than `tolerance` of the
     loss.
 
