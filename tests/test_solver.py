@@ -13,7 +13,7 @@ from test_transport import INTEGRATORS, strong_control
 import kjko
 from kjko import transport
 from kjko.controls import Gradient
-from kjko.features import Quadratics
+from kjko.features import Quadratics, Splines
 from kjko.fit import Newton
 from kjko.interfaces import AbstractFit, FitResult
 from kjko.reference import exact_gaussian
@@ -56,6 +56,23 @@ def test_asymmetric_gaussian(integrator, method):
     assert np.all(np.abs(np.cov(z.T) - covariance) < bound)
     bound = 5 * np.std(state.particles.log_f) / root + allowed
     assert abs(record["entropy"] - exact.entropy(0.5)) < bound
+
+
+@pytest.mark.parametrize(
+    ("integrator", "error"),
+    [(kjko.StrangMidpoint(), 1e-3), (kjko.Lie(), 0.05)],
+    ids=["strang", "lie"],
+)
+def test_the_default_control_on_an_asymmetric_gaussian(integrator, error):
+    """log f at every particle is the exact law's there, but for the time-step error."""
+    problem = asymmetric_problem(1)
+    solver = kjko.Solver(kjko.Gradient(kjko.Splines(1)), 0.05, integrator)
+    state, record = last(kjko.simulate(problem, solver, kjko.sample(problem.law, 1000, 1), 0.5))
+    law = kjko.Gaussian(*exact_gaussian(problem).at(0.5))
+    p = state.particles
+    off = p.log_f - jax.vmap(law.log_density)(p.x, p.v)
+    assert np.sqrt(np.mean(off**2)) < error
+    assert record["drift_error"] < error**2 and record["fit_iterations"] <= 4
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS, ids=repr)
@@ -237,9 +254,10 @@ def test_number_of_substeps():
 
 
 def gaussian_fits():
-    """Two fits that are exact for a Gaussian law."""
+    """Fits that are exact for a Gaussian law."""
     return {
         "newton": (Gradient(Quadratics(1)), Newton()),
+        "splines": (Gradient(Splines(1, (12, 6))), Newton()),
         "adam": (kjko.Affine(1), kjko.Adam(steps=150, learning_rate=0.05)),
     }
 
@@ -259,8 +277,10 @@ COLD, HOT = [[1, 0], [0, 0.02]], [[1, 0.5], [0.5, 20]]
     [
         pytest.param(COLD, "adam", id="cold-adam"),
         pytest.param(COLD, "newton", id="cold-newton"),
+        pytest.param(COLD, "splines", id="cold-splines"),
         pytest.param(HOT, "adam", id="hot-adam"),
         pytest.param(HOT, "newton", id="hot-newton"),
+        pytest.param(HOT, "splines", id="hot-splines"),
     ],
 )
 def test_strong_collisions(covariance, name, double):
