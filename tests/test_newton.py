@@ -1,5 +1,7 @@
 """Newton's fit: the JKO step in closed form, its parts against dense algebra, what it refuses."""
 
+from functools import lru_cache
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -109,10 +111,16 @@ def test_newton_is_the_implicit_euler_step(basis, d, error, double, exact_scan):
     assert int(result.iterations) <= 6
 
 
+@lru_cache
+def default_fit(kind):
+    """A problem in one dimension, and the fit in single precision, compiled once."""
+    basis = kind(1, 60) if kind is FourierHermite else kind(1, (24, 9))
+    return *gaussian_step(1, 0.05, 0.1, number=2000), compiled(basis)
+
+
 def test_the_default_settings_in_single_precision():
-    problem, stage, subproblem = gaussian_step(1, 0.05, 0.1, number=5000)
-    result = newton(Splines(1, (30, 12)), subproblem, stage)
-    u = np.asarray(values(result.control, stage))
+    problem, stage, subproblem, run = default_fit(Splines)
+    u = np.asarray(values(run(subproblem, stage, jax.random.key(0)).control, stage))
     assert u.dtype == np.float32
     np.testing.assert_allclose(u, implicit_step(problem, stage, u, 0.05)[0], atol=5e-5)
 
@@ -170,11 +178,10 @@ def at_equilibrium(stage, problem):
 
 def test_newton_at_equilibrium_is_zero():
     """For any sample; exactly, where g is exactly constant."""
-    basis = Splines(1, (6, 3))
-    problem, stage, subproblem = gaussian_step(1, 0.1, 0.2)
-    run, key = compiled(basis), jax.random.key(0)
-    stage = at_equilibrium(stage, problem)
-    np.testing.assert_array_equal(Optimality.at(subproblem, Gradient(basis), stage).g, 0)
+    problem, stage, subproblem, run = default_fit(Splines)
+    stage, key = at_equilibrium(stage, problem), jax.random.key(0)
+    g = Optimality.at(subproblem, Gradient(Quadratics(1)), stage).g
+    np.testing.assert_array_equal(g, 0)
     result = run(subproblem, stage, key)
     assert jnp.abs(values(result.control, stage)).max() < 1e-5  # rounding, within one compilation
     center = jnp.asarray(problem.force.potential.center, stage.x.dtype)[None] + 0 * stage.x
@@ -183,14 +190,11 @@ def test_newton_at_equilibrium_is_zero():
     np.testing.assert_array_equal(values(result.control, still), jnp.zeros_like(stage.v))
 
 
-@pytest.mark.parametrize(
-    "basis", [FourierHermite(1, 60), Splines(1, (24, 9))], ids=["fourier-hermite", "splines"]
-)
-def test_newton_does_not_follow_noise(basis):
+@pytest.mark.parametrize("kind", [FourierHermite, Splines])
+def test_newton_does_not_follow_noise(kind):
     """log f off by what is no function of (x, v): mostly no control at all, never a large one."""
-    problem, stage, subproblem = gaussian_step(1, 0.05, 0.1, number=2000)
-    equilibrium = at_equilibrium(stage, problem)
-    run, size = compiled(basis), []
+    problem, stage, subproblem, run = default_fit(kind)
+    equilibrium, size = at_equilibrium(stage, problem), []
     for seed in range(8):
         noise = jax.random.normal(jax.random.key(seed), (2000,))
         noisy = eqx.tree_at(lambda s: s.log_f, equilibrium, equilibrium.log_f + noise)
