@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from kjko.interfaces import Control, Stage
 
-BLOCK = 2000  # particles at a time: what their gradient needs stays in the cache
+BLOCK = 5000  # particles at a time: what their gradient needs stays in the cache
 
 Losses = tuple[Float[Array, ""], Float[Array, ""]]  # the loss and the smallest determinant
 
