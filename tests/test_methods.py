@@ -31,7 +31,7 @@ def solver_of(method, d=2, integrator=None, end=END, steps=150):
     integrator = integrator or kjko.StrangMidpoint()
     control = kjko.Affine(d)
     if method in END_TO_END:
-        control = kjko.AffineInTime(d, end, method.outputs(d), polynomials=3)
+        control = kjko.AffineInTime(d, end, outputs=method.outputs(d), polynomials=3)
     fit = kjko.Adam(steps=steps, learning_rate=0.05)
     return kjko.Solver(control, DT, integrator, method, fit)
 
@@ -312,17 +312,47 @@ def test_what_is_held_out_is_never_trained_on():
 def test_a_control_of_another_shape_is_refused(method):
     problem = asymmetric_problem(1)
     state_of = kjko.sample(problem.law, 20)
-    wrong = kjko.AffineInTime(1, END, 3 - method.outputs(1))
+    wrong = kjko.AffineInTime(1, END, outputs=3 - method.outputs(1))
     for control, message in ((kjko.Affine(1), "as InTime"), (wrong, "needs one of shape")):
         solver = kjko.Solver(control, DT, method=method, fit=kjko.Adam(steps=2))
         with pytest.raises(ValueError, match=message):
             last(kjko.simulate(problem, solver, state_of, END))
 
 
-@pytest.mark.parametrize("method", [*SEQUENTIAL, *END_TO_END], ids=repr)
-def test_newton_is_refused_for_what_it_does_not_solve(method):
-    with pytest.raises(ValueError, match="Newton solves the JKO step"):
-        kjko.Solver(kjko.Affine(1), DT, method=method)
+def plane_of_velocities(method, control):
+    """One position, two components of velocity, in a potential of x: the last state."""
+    length = [2 * np.pi]
+    law = kjko.Product(
+        kjko.CosinePosition(length, [0.3], [1]), [[0.0, 0.5]], [0.8 * np.eye(2)], [1.0]
+    )
+    problem = kjko.Problem(kjko.External(kjko.Cosine(length)), law, box=kjko.Box(length))
+    solver = kjko.Solver(control, DT, method=method, fit=kjko.Adam(steps=2))
+    return last(kjko.simulate(problem, solver, kjko.sample(law, 40), END))
+
+
+def test_more_components_of_v_than_of_x():
+    control = kjko.AffineInTime(2, END, inputs=2, length=(2 * np.pi,))
+    state, _ = plane_of_velocities(kjko.ScoreEndToEnd(), control)
+    assert jnp.all(jnp.isfinite(state.particles.log_f))
+    control = kjko.AffineInTime(2, END, inputs=2, outputs=4, length=(2 * np.pi,))
+    with pytest.raises(ValueError, match="as many components of x as of v"):
+        plane_of_velocities(kjko.VelocityMatching(), control)
+
+
+OTHERS = [*SEQUENTIAL, *END_TO_END, kjko.JKO("linear")]
+
+
+@pytest.mark.parametrize("fit", [kjko.Newton(), kjko.GaussNewton()], ids=lambda f: type(f).__name__)
+@pytest.mark.parametrize("method", OTHERS, ids=repr)
+def test_second_order_fits_are_refused_for_what_they_do_not_solve(fit, method):
+    with pytest.raises(ValueError, match="solves the JKO step with the exact log-determinant"):
+        kjko.Solver(kjko.Affine(1), DT, method=method, fit=fit)
+
+
+@pytest.mark.parametrize("fit", [kjko.Adam(), kjko.GaussNewton()], ids=lambda f: type(f).__name__)
+def test_a_gradient_is_refused_for_networks_fits(fit):
+    with pytest.raises(ValueError, match="Newton fits a Gradient"):
+        kjko.Solver(kjko.Gradient(kjko.Splines(1)), DT, fit=fit)
 
 
 @pytest.mark.parametrize("kind", ["score", "score-end-to-end", "velocity-matching", "langevin"])

@@ -210,10 +210,11 @@ def test_the_iteration_ends_by_tolerance(double):
     condition = Optimality.at(subproblem, Gradient(Quadratics(1).adapt(stage)), stage)
 
     @jax.jit
-    def iterate(tolerance, cap):
+    def iterate(tolerance, cap, useful=True):
         fit = Newton(tolerance=tolerance, iterations=cap)
         start = condition.linearise(condition.response(jnp.zeros(6)))
-        c, count = fit._iterate(condition, start, jnp.asarray(1e-5))
+        ridge, zero = jnp.asarray(1e-5), jnp.zeros(6)
+        c, count = fit._iterate(condition, start, ridge, zero, jnp.asarray(useful))
         return count, jnp.sqrt(jnp.mean(condition.residual(c) ** 2) / jnp.mean(condition.g**2))
 
     tolerances = (0.5, 0.1, 1e-2, 1e-4, 1e-6)
@@ -223,6 +224,7 @@ def test_the_iteration_ends_by_tolerance(double):
     for cap in range(4):
         assert iterate(1e-12, cap)[0] == cap
     np.testing.assert_allclose(iterate(1e-12, 0)[1], 1.0)
+    assert iterate(1e-6, 30, False)[0] == 0
 
 
 def dense_problem(seed, n=120, p=20):
@@ -345,6 +347,22 @@ def test_newton_uses_no_more_particles_than_told(double, exact_scan):
         everyone = float(subproblem(result.control, stage)[0])
         assert everyone == pytest.approx(losses[-1], rel=0.5) and everyone != losses[-1]
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(("number", "held_out"), [(2, 0.01), (2, 0.99), (20, 0.001), (20, 0.999)])
+def test_newton_fits_and_judges_whatever_is_held_out(number, held_out):
+    """On one particle at least."""
+    _, stage, subproblem = gaussian_step(1, 0.1, 0.2, number=number)
+    control = Gradient(Quadratics(1))
+    result = Newton(held_out=held_out)(subproblem, control, control, stage, jax.random.key(0))
+    assert jnp.isfinite(result.loss) and jnp.isfinite(result.loss_heldout)
+
+
+def test_newton_needs_two_particles():
+    _, stage, subproblem = gaussian_step(1, 0.1, 0.2, number=2)
+    control = Gradient(Quadratics(1))
+    with pytest.raises(ValueError, match="two particles or more"):
+        Newton()(subproblem, control, control, stage.take(jnp.arange(1)), jax.random.key(0))
 
 
 def test_newton_needs_a_gradient():

@@ -99,7 +99,7 @@ class MLP(eqx.Module):
 class Periodic(eqx.Module):
     """u(sin(2πx/L), cos(2πx/L), v): a control made periodic in a box of `length` L.
 
-    The wrapped control takes 2d numbers for x: give it `inputs` = 2d.
+    The wrapped control takes 2 d_x numbers for x: give it `inputs` = 2 d_x.
     """
 
     control: Control
@@ -111,17 +111,17 @@ class Periodic(eqx.Module):
         return self.control(_on_circle(x, self.length), v)
 
 
-def _on_circle(x: Float[Array, " d"], length: tuple[float, ...]) -> Float[Array, " two_d"]:
+def _on_circle(x: Float[Array, " d_x"], length: tuple[float, ...]) -> Float[Array, " two_d_x"]:
     """(sin(2πx/L), cos(2πx/L))."""
     phase = 2 * jnp.pi * x / jnp.asarray(length, dtype=x.dtype)
     return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)])
 
 
 class InTime(eqx.Module):
-    """u(t, x, v) from a control that takes time as one more number for x: give it `inputs` = d + 1.
+    """u(t, x, v) from a control that takes time as one more number for x: `inputs` = d_x + 1.
 
     t is scaled to [−1, 1] over [0, `end_time`]. `length`: the sides of a periodic box, where x is
-    replaced by its sine and cosine; then `inputs` = 2d + 1.
+    replaced by its sine and cosine; then `inputs` = 2 d_x + 1.
     """
 
     control: Control
@@ -129,7 +129,7 @@ class InTime(eqx.Module):
     length: tuple[float, ...] | None = eqx.field(static=True, default=None)
 
     def __call__(
-        self, t: Float[Array, ""], x: Float[Array, " d"], v: Float[Array, " d"]
+        self, t: Float[Array, ""], x: Float[Array, " d_x"], v: Float[Array, " d"]
     ) -> Float[Array, " m"]:
         place = x if self.length is None else _on_circle(x, self.length)
         scaled = 2 * t / self.end_time - 1
@@ -152,18 +152,20 @@ class AffineInTime(eqx.Module):
         self,
         dimension: int,
         end_time: float,
+        inputs: int | None = None,
         outputs: int | None = None,
         polynomials: int = 8,
         length: tuple[float, ...] | None = None,
     ):
-        """`dimension`: d. `outputs`: m, d if not given. `polynomials`: K."""
-        inputs = dimension if length is None else 2 * dimension
+        """`dimension`: d. `inputs`: numbers that x takes, without time; `outputs`: m. Both d if not
+        given. `polynomials`: K.
+        """
         self.bias = jnp.zeros((polynomials, outputs or dimension))
-        self.weight = jnp.zeros((*self.bias.shape, inputs + dimension))
+        self.weight = jnp.zeros((*self.bias.shape, (inputs or dimension) + dimension))
         self.end_time, self.length = end_time, length
 
     def __call__(
-        self, t: Float[Array, ""], x: Float[Array, " d"], v: Float[Array, " d"]
+        self, t: Float[Array, ""], x: Float[Array, " d_x"], v: Float[Array, " d"]
     ) -> Float[Array, " m"]:
         place = x if self.length is None else _on_circle(x, self.length)
         angle = jnp.arccos(jnp.clip(2 * t / self.end_time - 1, -1, 1))
@@ -185,9 +187,9 @@ class Gradient(eqx.Module):
         self.basis = basis
         self.coefficients = jnp.zeros(basis.size)
 
-    def __call__(self, x: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, " d"]:
+    def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
         return jax.grad(self.potential, argnums=1)(x, v)
 
-    def potential(self, x: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, ""]:
+    def potential(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, ""]:
         """ψ(x, v)."""
         return self.basis.potential(x, v, self.coefficients)

@@ -4,7 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Key
 
-from kjko.fit import Newton
+from kjko.controls import Gradient
+from kjko.fit import GaussNewton, Newton
 from kjko.integrators import StrangMidpoint
 from kjko.interfaces import (
     AbstractFit,
@@ -32,8 +33,15 @@ class Solver(eqx.Module):
     def __check_init__(self):
         if not self.time_step > 0:
             raise ValueError(f"time_step: must be > 0, got {self.time_step}")
-        if isinstance(self.fit, Newton) and not isinstance(self.method, JKO | Langevin):
-            raise ValueError(f"fit: Newton solves the JKO step; {self.method!r} is fitted by Adam")
+        method = self.method
+        has_newton = isinstance(method, Langevin) or method == JKO()  # no fit, or exact log det
+        if isinstance(self.fit, Newton | GaussNewton) and not has_newton:
+            raise ValueError(
+                f"fit: {type(self.fit).__name__} solves the JKO step with the exact"
+                f" log-determinant; {method!r} is fitted by Adam"
+            )
+        if isinstance(self.control, Gradient) and not isinstance(self.fit, Newton):
+            raise ValueError("fit: Newton fits a Gradient; Adam and GaussNewton fit Affine and MLP")
 
     def init(self, problem: Problem, particles: Particles) -> State:
         """The state at t = 0. Raises ValueError if the time step is too long for the plasma."""

@@ -28,9 +28,9 @@ from kjko.methods import JKO, Langevin, Score, ScoreEndToEnd, VelocityMatching
 from kjko.problem import Problem
 
 
-def method(solver: SolverTable, problem: Problem) -> AbstractMethod:
+def method(case: CaseTable, problem: Problem) -> AbstractMethod:
     """Raises BadInput for a method that cannot solve the problem."""
-    table = solver.method
+    table = case.solver.method
     if isinstance(table, JKOTable):
         return JKO(table.log_det)
     if isinstance(table, EndToEndTable):
@@ -39,8 +39,14 @@ def method(solver: SolverTable, problem: Problem) -> AbstractMethod:
                 f"solver.method.kind: {table.kind} learns one control for all times and needs an"
                 " external potential, got a self-consistent force; use jko, score or langevin"
             )
-        kind = ScoreEndToEnd if table.kind == "score-end-to-end" else VelocityMatching
-        return kind(table.gradient_steps)
+        if table.kind == "score-end-to-end":
+            return ScoreEndToEnd(table.gradient_steps)
+        if velocity_dimension(case.problem) != case.problem.dimension:
+            raise BadInput(
+                "solver.method.kind: velocity-matching needs as many components of x as of v, got"
+                " more of v; use jko, score, score-end-to-end or langevin"
+            )
+        return VelocityMatching(table.gradient_steps)
     return Score() if table.kind == "score" else Langevin()
 
 
@@ -65,7 +71,7 @@ def control(case: CaseTable, problem: Problem) -> Control | TimeDependentControl
         outputs = 2 * d if case.solver.method.kind == "velocity-matching" else d
         end_time = case.solver.end_time
         if isinstance(table, AffineTable):
-            return AffineInTime(d, end_time, outputs, length=length)
+            return AffineInTime(d, end_time, inputs, outputs, length=length)
         network = MLP(d, table.widths, table.activation, inputs + 1, outputs, key=key)
         return InTime(network, end_time, length)
     if isinstance(table, AffineTable):
@@ -79,9 +85,9 @@ def fit(solver: SolverTable) -> AbstractFit:
     """Raises BadInput for a fit that does not go with the method or the control."""
     settings = solver.fit.model_dump(exclude={"kind"})
     kind = solver.method.kind
-    by_gradient = not isinstance(solver.control, AffineTable | MLPTable)
+    is_gradient = not isinstance(solver.control, AffineTable | MLPTable)
     if not isinstance(solver.fit, NewtonTable):
-        if by_gradient:
+        if is_gradient:
             raise BadInput(
                 f"solver.fit.kind: {solver.fit.kind} fits affine and mlp, got control"
                 f" {solver.control.kind}; set solver.control.kind=mlp or solver.fit.kind=newton"
@@ -94,7 +100,7 @@ def fit(solver: SolverTable) -> AbstractFit:
             f"solver.fit.kind: newton solves the jko step, got method {kind}; set"
             " solver.fit.kind=adam and solver.control.kind=mlp"
         )
-    if not by_gradient:
+    if not is_gradient:
         raise BadInput(
             "solver.fit.kind: newton fits splines, fourier-hermite, random-tanh and quadratic, got"
             f" control {solver.control.kind}; set solver.fit.kind=adam"

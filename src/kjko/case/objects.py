@@ -10,6 +10,7 @@ from kjko.case.learning import control, fit, method
 from kjko.case.problem import build_problem
 from kjko.case.tables import (
     CaseTable,
+    NewtonTable,
     ParticlesTable,
     PlainIntegratorTable,
 )
@@ -44,9 +45,12 @@ def build(case: CaseTable) -> Experiment:
             f"solver.time_step: expected collision_rate * time_step <= {MOST_COLLISIONS:g}, got"
             f" {collisions:g}; take a smaller time_step"
         )
-    if round(solver.fit.held_out * case.particles.number) >= case.particles.number:
+    used = case.particles.number
+    if isinstance(solver.fit, NewtonTable):
+        used = min(used, solver.fit.particles)
+    if round(solver.fit.held_out * used) >= used:
         raise BadInput(
-            f"solver.fit.held_out: {solver.fit.held_out:g} of {case.particles.number} particles"
+            f"solver.fit.held_out: {solver.fit.held_out:g} of {used} particles"
             " leaves none to fit on; expected less, or more particles"
         )
     with np.errstate(all="ignore"):  # what overflows is found at step 0
@@ -60,7 +64,7 @@ def build(case: CaseTable) -> Experiment:
             control=control(case, problem),
             time_step=solver.time_step,
             integrator=_integrator(solver.integrator),
-            method=method(solver, problem),
+            method=method(case, problem),
             fit=fit(solver),
         ),
         particles,

@@ -6,12 +6,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from kjko.interfaces import Stage
 
-FLOOR = 2e-6  # of the ridge, against the mean square of a column: what float32 resolves
+ROUNDING = 16.0  # of the floor: times the precision and the largest mean square of a column
 COLUMN_MIN = 1e-3  # least root mean square that a column is weighed with
 
 
@@ -75,16 +76,18 @@ class AbstractBasis(eqx.Module):
 
 
 class Dense(AbstractDesign):
-    """A matrix that is stored. `weight`: R, a diagonal."""
+    """A matrix that is stored. `weight`: R, a diagonal; `floor` is added to ridge R."""
 
     matrix: Float[Array, "n p"]
     weight: Float[Array, " p"]
+    floor: Float[Array, ""]
 
     @classmethod
     def of(cls, matrix: Float[Array, "n p"], roughness: Float[Array, " p"]) -> "Dense":
         """R weighs a function with its `roughness`, once it is scaled to unit mean square."""
-        scale = jnp.sqrt(jnp.mean(matrix**2, axis=0)) + COLUMN_MIN
-        return cls(matrix, scale**2 * roughness)
+        square = (jnp.sqrt(jnp.mean(matrix**2, axis=0)) + COLUMN_MIN) ** 2
+        precision = jnp.finfo(matrix.dtype).eps
+        return cls(matrix, square * roughness, ROUNDING * precision * jnp.max(square))
 
     def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
         return self.matrix @ c
@@ -93,7 +96,7 @@ class Dense(AbstractDesign):
         return self.matrix.T @ r
 
     def _diagonal(self, ridge: Float[Array, ""]) -> Float[Array, " p"]:
-        return ridge * self.weight + FLOOR * jnp.max(self.weight)
+        return ridge * self.weight + self.floor
 
     def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
         return self._diagonal(ridge) * c
@@ -108,7 +111,7 @@ class Dense(AbstractDesign):
         return cho_solve(factor, r)
 
     def with_penalty_of(self, other: "Dense") -> "Dense":
-        return Dense(self.matrix, other.weight)
+        return Dense(self.matrix, other.weight, other.floor)
 
 
 def implicit(
@@ -139,6 +142,11 @@ class Scales(eqx.Module):
     def unit(cls, dimension: int, velocity_dimension: int | None = None) -> "Scales":
         d_x, d = dimension, velocity_dimension or dimension
         return cls(jnp.zeros(d_x), jnp.ones(d_x), jnp.zeros(d), jnp.ones(d))
+
+    @property
+    def partners(self) -> Int[np.ndarray, " d"]:
+        """The coordinate of x that goes with each of v: the last one where d > d_x."""
+        return np.minimum(np.arange(self.v_mean.size), self.x_mean.size - 1)
 
     @classmethod
     def of(cls, stage: Stage) -> "Scales":

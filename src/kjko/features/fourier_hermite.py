@@ -1,5 +1,6 @@
 """Tensor products of Fourier modes in x and Hermite functions in v."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -7,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from kjko.features.basis import AbstractBasis, Dense, implicit
+from kjko.features.basis import AbstractBasis, Dense, Scales, implicit
 from kjko.features.quadratics import Quadratics
 from kjko.interfaces import Stage
 
@@ -33,6 +34,7 @@ class FourierHermite(AbstractBasis):
     WIDTH = 0.9  # of the Hermite functions
     ELLIPSE = (17.0, 5.0)  # proportions of the wave numbers kept in x and v
     SMOOTH = (10.0, 3.0)  # wave numbers from which on the ridge grows
+    MOST = 1000  # products for a velocity
 
     def __init__(
         self,
@@ -43,11 +45,13 @@ class FourierHermite(AbstractBasis):
     ):
         """`size`: products over all coordinates. `length`: of the periodic box, if there is one.
 
-        Raises ValueError if there is not a product for each velocity.
+        Raises ValueError if there is not a product for each velocity, or more than 1000.
         """
         d = velocity_dimension or dimension
-        if size < d:
-            raise ValueError(f"size: must be at least one for each velocity, {d}, got {size}")
+        if not d <= size <= self.MOST * d:
+            raise ValueError(
+                f"size: must be from 1 to {self.MOST} for each of {d} velocities, got {size}"
+            )
         self.quadratics = Quadratics(dimension, length is not None, d)
         self.length = None if length is None else tuple(float(side) for side in length)
         k_x, k_v = self._wave_numbers()
@@ -71,15 +75,13 @@ class FourierHermite(AbstractBasis):
         return eqx.tree_at(lambda b: b.quadratics, self, self.quadratics.adapt(stage))
 
     @property
-    def size(self) -> int:
-        pairs = sum((b - a) * m for a, b, m in self.blocks)
-        return self.quadratics.size + pairs * self._pairs.size
+    def _scales(self) -> Scales:
+        return self.quadratics.scales
 
     @property
-    def _pairs(self) -> Int[np.ndarray, " d"]:
-        """The coordinate of x that goes with each of v."""
-        s = self.quadratics.scales
-        return np.minimum(np.arange(s.v_mean.size), s.x_mean.size - 1)
+    def size(self) -> int:
+        pairs = sum((b - a) * m for a, b, m in self.blocks)
+        return self.quadratics.size + pairs * self._scales.v_mean.size
 
     @property
     def roughness(self) -> Float[np.ndarray, " p"]:
@@ -87,31 +89,33 @@ class FourierHermite(AbstractBasis):
         k_x, k_v = self._wave_numbers()
         rough = 1 + ((k_x / self.SMOOTH[0]) ** 2)[:, None] + ((k_v / self.SMOOTH[1]) ** 2)[None]
         pairs = np.concatenate([rough[a:b, :m].ravel() for a, b, m in self.blocks])
-        return np.concatenate([self.quadratics.roughness, np.tile(pairs, self._pairs.size)])
+        return np.concatenate([self.quadratics.roughness, np.tile(pairs, self._scales.v_mean.size)])
 
     def _functions_of_x(self, x: Float[Array, " d_x"]) -> Float[Array, "d j"]:
         count = self.blocks[-1][1]
         if self.length is None:
-            s = self.quadratics.scales
+            s = self._scales
             y = jnp.clip((x - s.x_mean) / s.x_width, -self.REACH, self.REACH)
             phase = (y + self.REACH) * (np.pi / (2 * self.REACH))
-            return jnp.cos(phase[:, None] * jnp.arange(count, dtype=x.dtype)[None])[self._pairs]
+            return jnp.cos(phase[:, None] * jnp.arange(count, dtype=x.dtype)[None])[
+                self._scales.partners
+            ]
         phase = 2 * np.pi * x / jnp.asarray(self.length, dtype=x.dtype)
         waves = phase[:, None] * jnp.arange(1, count // 2 + 1, dtype=x.dtype)[None]
         both = jnp.stack([jnp.cos(waves), jnp.sin(waves)], axis=-1).reshape(x.size, -1)
         modes = jnp.concatenate([jnp.ones((x.size, 1), x.dtype), both], axis=1)[:, :count]
-        return modes[self._pairs]
+        return modes[self._scales.partners]
 
     def _functions_of_v(self, v: Float[Array, " d"]) -> Float[Array, "d k"]:
         count = self.blocks[0][2]
-        s = self.quadratics.scales
+        s = self._scales
         z = (v - s.v_mean) / s.v_width
         y = z / self.WIDTH
         hermite = [jnp.exp(-0.5 * y**2)]
-        hermite.append(np.sqrt(2.0) * y * hermite[0])
+        hermite.append(math.sqrt(2) * y * hermite[0])
         for n in range(2, count):
             hermite.append(
-                float(np.sqrt(2 / n)) * y * hermite[-1] - float(np.sqrt((n - 1) / n)) * hermite[-2]
+                math.sqrt(2 / n) * y * hermite[-1] - math.sqrt((n - 1) / n) * hermite[-2]
             )
         return jnp.stack([jnp.ones_like(z), z, z**2, *hermite], axis=1)[:, :count]
 

@@ -89,35 +89,26 @@ class Splines(AbstractBasis):
 
     @property
     def size(self) -> int:
-        return self._first.size + len(self._pairs) * self.table.size
-
-    @property
-    def _pairs(self) -> Int[np.ndarray, " d"]:
-        """The coordinate of x that goes with each of v."""
-        return np.minimum(np.arange(self.scales.v_mean.size), self.scales.x_mean.size - 1)
-
-    @property
-    def _first(self) -> Int[np.ndarray, " q"]:
-        return self._cross[0]
+        return len(self._cross[0]) + self.scales.v_mean.size * self.table.size
 
     @property
     def _cross(self) -> tuple[Int[np.ndarray, " q"], Int[np.ndarray, " q"]]:
         """The products of two of (x, v), or of v in a periodic box, that share no pair."""
-        d_x = self.scales.x_mean.size
-        first, second = np.triu_indices(d_x + len(self._pairs), 1)
-        paired = (first < d_x) & (second >= d_x) & (first == self._pairs[second - d_x])
+        d_x, partners = self.scales.x_mean.size, self.scales.partners
+        first, second = np.triu_indices(d_x + len(partners), 1)
+        paired = (first < d_x) & (second >= d_x) & (first == partners[second - d_x])
         kept = ~paired if self.length is None else first >= d_x
         return first[kept], second[kept]
 
     def adapt(self, stage: Stage) -> "Splines":
-        x, v = stage.x[:, self._pairs], stage.v
+        x, v = stage.x[:, self.scales.partners], stage.v
         z = jnp.stack([x, v], axis=2)
         low, high = jnp.min(z, axis=0), jnp.max(z, axis=0)
-        margin = 1e-5 * (high - low) + 1e-6  # keeps the division finite
+        margin = 1e-5 * (high - low) + 1e-6 * (1 + jnp.abs(high))  # keeps the division finite
         low, high = low - margin, high + margin
         if self.length is not None:
             low = low.at[:, 0].set(0.0)
-            high = high.at[:, 0].set(jnp.asarray(self.length, x.dtype)[self._pairs])
+            high = high.at[:, 0].set(jnp.asarray(self.length, x.dtype)[self.scales.partners])
         return eqx.tree_at(lambda b: (b.scales, b.low, b.high), self, (Scales.of(stage), low, high))
 
     def _place(
@@ -127,14 +118,14 @@ class Splines(AbstractBasis):
 
         Beyond the cells x stops, or goes round in a periodic box; v goes on.
         """
-        x = x[self._pairs]
+        x = x[self.scales.partners]
         if self.length is not None:  # a drift may have taken it out of the box
             x = jnp.mod(x, self.high[:, 0])
         z = jnp.stack([x, v], axis=1)
         count = jnp.asarray(self.cells, z.dtype)[None]
         y = (z - self.low) / (self.high - self.low) * count
         cell = jnp.clip(jnp.floor(y), 0, count - 1)
-        inside = y - jax.lax.stop_gradient(cell)
+        inside = y - cell
         inside = jnp.stack([jnp.clip(inside[:, 0], 0, 1), inside[:, 1]], axis=1)
         return cell.astype(jnp.int32), inside
 
@@ -147,7 +138,7 @@ class Splines(AbstractBasis):
     def potential(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> Float[Array, ""]:
-        q = self._first.size
+        q = len(self._cross[0])
         cell, inside = self._place(x, v)
         coefficients = self.table.extend(c[q:].reshape(v.size, *self.table.shape))
         windows = [

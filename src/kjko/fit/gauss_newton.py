@@ -5,18 +5,20 @@ from typing import Any, Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key
 
 from kjko.controls import MLP, Periodic
 from kjko.fit.adam import Adam
+from kjko.fit.gradient import value_and_gradient
 from kjko.fit.held_out import Best, choose, split
 from kjko.interfaces import AbstractFit, Control, FitResult, Stage
 from kjko.subproblem import Subproblem
 from kjko.transport import response
 
 BLOCK = 256  # particles whose Jacobians are held at a time
-DAMPING = (1e-3, 1e-8, 1e4)  # at first, least and most; times the mean diagonal of the matrix
+DAMPING = (1e-3, 1e-6, 1e4)  # at first, least and most; times the mean diagonal of the matrix
 PATIENCE = 3  # iterations in a row that may bring nothing
 
 
@@ -35,7 +37,7 @@ class GaussNewton(AbstractFit):
     fit ends after `steps` iterations, or three in a row that bring less than `tolerance` of the
     loss.
 
-    Raises ValueError for the linear log-determinant, and for the last layer of what is no network.
+    Raises ValueError for the last layer of what is no network.
     """
 
     steps: int = 30
@@ -48,8 +50,6 @@ class GaussNewton(AbstractFit):
     def __call__(
         self, subproblem: Subproblem, control: Control, previous: Control, stage: Stage, key: Key
     ) -> FitResult:
-        if getattr(subproblem.method, "log_det", None) != "exact":
-            raise ValueError("GaussNewton needs the JKO method with the exact log-determinant")
         if self.first is not None:
             control = self.first(subproblem, control, previous, stage, key).control
         fitted, held = split(stage, self.held_out, key)
@@ -59,22 +59,24 @@ class GaussNewton(AbstractFit):
         def control_of(theta):
             return eqx.combine(unravel(theta), static)
 
-        def losses(theta):
-            return subproblem(control_of(theta), fitted)
-
         def keep(best, theta, of_theta):
             return choose(best, subproblem, control_of(theta), theta, of_theta, held)
 
         def step(state: "_State") -> "_State":
-            (loss, _), gradient = jax.value_and_grad(losses, has_aux=True)(state.theta)
+            of_theta, slopes = value_and_gradient(subproblem, unravel(state.theta), static, fitted)
+            gradient, _ = ravel_pytree(slopes)
             matrix = self._matrix(subproblem, control_of, state.theta, fitted)
             level = jnp.trace(matrix) / flat.size
             damped = matrix + state.damping * level * jnp.eye(flat.size, dtype=flat.dtype)
             trial = state.theta - jax.scipy.linalg.solve(damped, gradient, assume_a="pos")
-            of_trial = losses(trial)
-            lower = (of_trial[0] < loss) & (of_trial[1] > 0)
-            theta = jnp.where(lower, trial, state.theta)
-            best = keep(state.best, theta, jax.tree.map(_where(lower), of_trial, losses(theta)))
+            of_trial = subproblem(control_of(trial), fitted)
+            lower = (of_trial[0] < of_theta[0]) & (of_trial[1] > 0)
+            theta, of_theta = jax.tree.map(
+                lambda new, old: jnp.where(lower, new, old),
+                (trial, of_trial),
+                (state.theta, of_theta),
+            )
+            best = keep(state.best, theta, of_theta)
             gained = self._gained(state.best, best, held)
             _, least, most = DAMPING
             damping = jnp.clip(state.damping * jnp.where(lower, 0.2, 5.0), least, most)
@@ -84,7 +86,7 @@ class GaussNewton(AbstractFit):
         def go_on(state: "_State"):
             return (state.count < self.steps) & (state.idle < PATIENCE)
 
-        start = keep(Best.start(flat, stage.v.dtype), flat, losses(flat))
+        start = keep(Best.start(flat, stage.v.dtype), flat, subproblem(control, fitted))
         zero = jnp.asarray(0)
         state = _State(flat, jnp.asarray(DAMPING[0], flat.dtype), start, zero, zero)
         state = jax.lax.while_loop(go_on, step, state)
@@ -99,8 +101,10 @@ class GaussNewton(AbstractFit):
         self, subproblem: Subproblem, control_of: Any, theta: Float[Array, " p"], stage: Stage
     ) -> Float[Array, "p p"]:
         """G, summed over blocks of particles."""
-        size = min(BLOCK, stage.v.shape[0])
-        number = min(self.particles, stage.v.shape[0]) // size
+        n = stage.v.shape[0]
+        size = min(BLOCK, n)
+        number = min(self.particles, n) // size
+        spread = jnp.asarray(np.linspace(0, n - 1, number * size).astype(np.int32))
 
         def add(total, block):
             rows = jax.vmap(lambda one: _rows(subproblem, control_of, theta, one))(block)
@@ -108,7 +112,7 @@ class GaussNewton(AbstractFit):
             return total + rows.T @ rows, None
 
         blocks = jax.tree.map(
-            lambda leaf: leaf[: number * size].reshape(number, size, *leaf.shape[1:]), stage
+            lambda leaf: leaf.reshape(number, size, *leaf.shape[1:]), stage.take(spread)
         )
         total = jax.lax.scan(add, jnp.zeros((theta.size, theta.size), theta.dtype), blocks)[0]
         return total / (number * size)
@@ -120,10 +124,6 @@ class _State(NamedTuple):
     best: Best
     idle: Int[Array, ""]  # iterations that brought nothing
     count: Int[Array, ""]
-
-
-def _where(condition: Array) -> Any:
-    return lambda new, old: jnp.where(condition, new, old)
 
 
 def _rows(

@@ -16,11 +16,16 @@ def split(stage: Stage, fraction: float, key: Key) -> tuple[Stage, Stage | None]
     A fresh split at every step: two fixed halves drift apart.
     """
     n = stage.v.shape[0]
-    held = round(fraction * n)
+    held = number_held_out(n, fraction)
     if held == 0:
         return stage, None
     order = jax.random.permutation(key, n)
     return stage.take(order[held:]), stage.take(order[:held])
+
+
+def number_held_out(n: int, fraction: float) -> int:
+    """Of n particles; at least one is left to fit on."""
+    return min(round(fraction * n), n - 1)
 
 
 class Best(NamedTuple):

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.controls import Gradient
 from kjko.features.basis import AbstractDesign
+from kjko.fit.held_out import number_held_out
 from kjko.fit.optimality import Optimality
 from kjko.interfaces import AbstractFit, Control, FitResult, Response, Stage
 from kjko.subproblem import Subproblem
@@ -27,12 +28,15 @@ class Newton(AbstractFit):
     u = ∇ᵥψ solves the condition of `Optimality` at every particle, in the least-squares sense, with
     a ridge on the coefficients of ψ. The ridge is the one that does best, in the condition's linear
     part, on the `held_out` part of the particles; if none does better there than zero, the control
-    is zero. Then Newton's iteration on all particles, each step no longer than what lowers the
+    is zero. From there Newton's iteration on all of these, each step no longer than what lowers the
     residual, until it would gain less than `tolerance` times the residual of no control (root mean
     squares); `iterations` is a cap. No more than `particles` particles are used. Both choices are
     drawn anew at every step. A control that would nearly fold the map is shortened.
 
-    Raises ValueError for a control that is not a `Gradient`, or an integrator that is no splitting.
+    The loss and held-out loss that it reports are those of the first solution, of the linear part.
+
+    Raises ValueError for a control that is not a `Gradient`, an integrator that is no splitting, or
+    fewer than two particles.
     """
 
     held_out: float = 0.2
@@ -45,18 +49,21 @@ class Newton(AbstractFit):
     ) -> FitResult:
         if not isinstance(control, Gradient):
             raise ValueError("Newton fits a Gradient control; use Adam for any other")
-        if stage.shear or stage.drift:
+        if not stage.is_split:
             raise ValueError("Newton needs a splitting integrator: StrangMidpoint or Lie")
-        control = Gradient(control.basis.adapt(stage))
         rows = _random_rows(stage.v.shape[0], self.particles, key)
-        fitted = rows.size - round(self.held_out * rows.size)
+        if rows.size < 2:
+            raise ValueError("Newton needs two particles or more, to fit and to judge")
+        control = Gradient(control.basis.adapt(stage))
+        fitted = rows.size - max(1, number_held_out(rows.size, self.held_out))
         condition = Optimality.at(subproblem, control, stage.take(rows))
-        start = condition.linearise(condition.response(jnp.zeros(control.basis.size)))
+        zero = jnp.zeros(control.basis.size, stage.v.dtype)
+        start = condition.linearise(condition.response(zero))
         chosen, ridge, useful = choose_ridge(start, condition.g, fitted)
-        c, iterations = self._iterate(condition, start, ridge)
-        c = jnp.where(useful & jnp.all(jnp.isfinite(c)), c, 0.0)
+        chosen = jnp.where(useful, chosen, 0.0)
+        c, iterations = self._iterate(condition, start, ridge, chosen, useful)
         c = c * _shortening(subproblem, condition.response(c))
-        seen = condition.control_of(jnp.where(useful, chosen, 0.0))
+        seen = condition.control_of(chosen)
         parts = (slice(None, fitted), slice(fitted, None))
         loss, loss_heldout = (
             subproblem(seen, jax.tree.map(lambda leaf, part=part: leaf[part], condition.stage))[0]
@@ -65,9 +72,14 @@ class Newton(AbstractFit):
         return FitResult(condition.control_of(c), loss, loss_heldout, iterations)
 
     def _iterate(
-        self, condition: Optimality, start: AbstractDesign, ridge: Float[Array, ""]
+        self,
+        condition: Optimality,
+        start: AbstractDesign,
+        ridge: Float[Array, ""],
+        chosen: Float[Array, " p"],
+        useful: Bool[Array, ""],
     ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
-        """Newton's iteration on all particles, from c = 0."""
+        """Newton's iteration from `chosen`, or c = 0 if that is better; none if not `useful`."""
         weights = jnp.ones_like(condition.g)
         enough = self.tolerance**2 * jnp.mean(condition.g**2)
 
@@ -100,8 +112,10 @@ class Newton(AbstractFit):
             *_, gain, count = carry
             return (gain > enough) & (count < self.iterations)
 
-        c = jnp.zeros(condition.control.basis.size, condition.g.dtype)
-        state = (c, condition.g, jnp.asarray(jnp.inf, c.dtype), jnp.asarray(0))
+        r = condition.residual(chosen)
+        better = objective(chosen, r) < jnp.mean(condition.g**2)
+        c, r = jnp.where(better, chosen, 0.0), jnp.where(better, r, condition.g)
+        state = (c, r, jnp.where(useful, jnp.inf, 0.0).astype(c.dtype), jnp.asarray(0))
         c, _, _, count = jax.lax.while_loop(go_on, step, state)
         return c, count
 
@@ -134,7 +148,7 @@ def solve(
 
 def choose_ridge(
     design: AbstractDesign, g: Float[Array, " n"], fitted: int
-) -> tuple[Float[Array, " p"], Float[Array, ""], Float[Array, ""]]:
+) -> tuple[Float[Array, " p"], Float[Array, ""], Bool[Array, ""]]:
     """The coefficients that do best on the rows from `fitted` on, their ridge, and if that is any
     better than zero.
 

@@ -61,8 +61,8 @@ class Optimality(eqx.Module):
         by, h = self.response(c), self.subproblem.h
         psi = jax.vmap(self.control_of(c).potential)(self.stage.x, self.stage.v)
         quadratic = 0.5 * h * (1 + self._rate) * jnp.sum(by.u**2, axis=-1)
-        linear = psi + quadratic + self._rate * jnp.sum(by.u * self.stage.v, axis=-1)
-        return linear / self._strength - extended_log(determinant(by.matrix, h)) + self.g
+        left = psi + quadratic + self._rate * jnp.sum(by.u * self.stage.v, axis=-1)
+        return left / self._strength - extended_log(determinant(by.matrix, h)) + self.g
 
     def linearise(self, by: Response) -> AbstractDesign:
         """The matrix with which a change of c lowers the residual, at a control."""

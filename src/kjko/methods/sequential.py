@@ -86,21 +86,27 @@ def _repeat(
     """
     arrays, static = eqx.partition(control, eqx.is_array)
 
-    def substep(carry, key):
-        particles, arrays = carry
+    def tell(particles, arrays, key):
         stage = Stage(particles.x, particles.v, particles.x, particles.v, particles.log_f)
         moved, info = collide(stage, eqx.combine(arrays, static), key)
         arrays, _ = eqx.partition(info.fit.control, eqx.is_array)
-        told = eqx.tree_at(lambda i: i.fit.control, info, None)
-        return (moved, arrays), told
+        return moved, arrays, eqx.tree_at(lambda i: i.fit.control, info, None)
 
-    start = (Particles(stage.x_free, stage.v_free, stage.log_f), arrays)
-    (moved, arrays), told = jax.lax.scan(substep, start, jax.random.split(key, substeps))
-    middle = jax.tree.map(lambda leaf: leaf[substeps // 2], told)
-    info = eqx.tree_at(
-        lambda i: (i.fit.control, i.det_min),
-        middle,
-        (eqx.combine(arrays, static), jnp.min(told.det_min)),
-        is_leaf=lambda leaf: leaf is None,
+    def substep(carry, drawn):
+        (particles, arrays, middle), (number, key) = carry, drawn
+        moved, arrays, told = tell(particles, arrays, key)
+        kept = jax.tree.map(
+            lambda new, old: jnp.where(number == substeps // 2, new, old), told, middle
+        )
+        lowest = jnp.where(number == 0, told.det_min, jnp.minimum(middle.det_min, told.det_min))
+        return (moved, arrays, eqx.tree_at(lambda i: i.det_min, kept, lowest)), None
+
+    start = Particles(stage.x_free, stage.v_free, stage.log_f)
+    shapes = jax.eval_shape(lambda: tell(start, arrays, key)[2])
+    middle = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    drawn = (jnp.arange(substeps), jax.random.split(key, substeps))
+    (moved, arrays, info), _ = jax.lax.scan(substep, (start, arrays, middle), drawn)
+    last = eqx.combine(arrays, static)
+    return moved, eqx.tree_at(
+        lambda i: i.fit.control, info, last, is_leaf=lambda leaf: leaf is None
     )
-    return moved, info

@@ -26,13 +26,16 @@ class VelocityMatching(AbstractEndToEnd):
         z_½ = z + Δt/2 w(z),    z' = z + Δt w(z_½),    det(I + Δt ∂w(z_½) (I + Δt/2 ∂w(z))).
 
     Second order in Δt; neither a symplectic map nor the solver's integrator has a part in it. The
-    control in the usual sense is u = −ε wˣ. The force has to be an external one.
+    control in the usual sense is u = −ε wˣ. The force has to be an external one. `begin` raises
+    ValueError where v has more components than x.
     """
 
     gradient_steps: int = eqx.field(static=True, default=10)
     carries_density: ClassVar[bool] = True
 
     def begin(self, problem: Problem, solver: Any, state: State, steps: int, key: Key) -> State:
+        if state.particles.v.shape[1] != state.particles.x.shape[1]:
+            raise ValueError(f"particles: {self!r} needs as many components of x as of v")
         return train(self, problem, solver, state, steps, key)
 
     def step(self, problem: Problem, solver: Any, state: State, key: Key) -> tuple[State, StepInfo]:
