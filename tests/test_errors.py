@@ -131,6 +131,25 @@ def test_a_periodic_grid_law():
     np.testing.assert_allclose(law.score(12.0, np.full((9, 1), 1.9), v), -v, atol=0.01)
 
 
+def test_the_law_of_a_plasma():
+    """Of mass one as particles carry it; free energy and field energy of the problem's mass."""
+    length, amplitude = [4 * np.pi], 0.2
+    position = kjko.CosinePosition(length, [amplitude], [1])
+    normal = kjko.Product(position, np.zeros((1, 1)), np.ones((1, 1, 1)), np.ones(1))
+    force = kjko.Poisson(kjko.Mesh(length, [16]))
+    problem = kjko.Problem(force, normal, 0.1, box=kjko.Box(length), mass=4 * np.pi)
+    law = known_law(problem, 1, [0.0, 0.01])
+    particles = kjko.sample(normal, 200)
+    x, v = np.asarray(particles.x, dtype=float), np.asarray(particles.v, dtype=float)
+    np.testing.assert_allclose(law.log_f(0.0, x, v), particles.log_f, atol=1e-4)
+    np.testing.assert_allclose(law.score(0.0, x, v), -v, atol=1e-4)
+    assert law.field_energy(0.0) == pytest.approx((amplitude / 0.5) ** 2 * length[0] / 2)
+    assert law.free_energy(0.01) < law.free_energy(0.0)
+    several = kjko.Product(position, np.zeros((1, 2)), np.eye(2)[None], np.ones(1))
+    problem = kjko.Problem(force, several, 0.1, box=kjko.Box(length), mass=4 * np.pi)
+    assert known_law(problem, 1, [0.01]) is None
+
+
 def test_which_law_is_known(grid):
     problem, exact, _ = grid
     assert type(known_law(problem, 1, [TIME])) is type(exact)

@@ -14,14 +14,16 @@ from kjko.store import read_series
 SERIES = {  # of the series, by heading: each less the law's own
     "KL error": "kl_stationary",
     "free-energy error": "free_energy",
+    "field-energy error": "field_energy",
 }
 
 
 class Verification(NamedTuple):
     """Errors of a run. Over its series by time, and at its snapshots; nan where unknown.
 
-    `series`: of the relative entropy and the free energy. `drift_error`: (34), as it was recorded.
-    `marginal`: over that of exact samples. `density`: root mean square of log f less the law's.
+    `series`: of the relative entropy, the free energy and the field energy, where the run has them.
+    `drift_error`: (34), as it was recorded. `marginal`: over that of exact samples. `density`: root
+    mean square of log f less the law's.
     """
 
     times: np.ndarray
@@ -64,7 +66,8 @@ def verify(case: Case, folder: Path) -> Verification:
     if law is None:
         raise BadInput(
             f"{folder}: no law is known to hold it to; expected a Gaussian problem, or one position"
-            " and one velocity coordinate in an external potential"
+            " and one velocity coordinate, in an external potential or a Poisson field, that a grid"
+            " resolves"
         )
     return _hold(law, records, times, snapshots)
 
@@ -76,10 +79,11 @@ def _hold(
         key: np.array([record[key] for record in records], dtype=float)
         for key in ("time", "drift_error", *SERIES.values())
     }
-    exact = {"kl_stationary": law.kl, "free_energy": law.free_energy}
+    exact = dict(zip(SERIES.values(), (law.kl, law.free_energy, law.field_energy), strict=True))
     series = {
         heading: columns[key] - [exact[key](time) for time in columns["time"]]
         for heading, key in SERIES.items()
+        if not np.isnan(columns[key]).all()
     }
     at = list(zip(times, snapshots, strict=True))
     return Verification(
@@ -94,7 +98,7 @@ def _hold(
 
 def draw(title: str, result: Verification, folder: Path) -> Path:
     """The errors over time, into folder/figures."""
-    series = {k: (result.times, v) for k, v in result.series.items() if not np.isnan(v).all()}
+    series = {k: (result.times, v) for k, v in result.series.items()}
     if not np.isnan(result.drift_error).all():
         series["score error"] = (result.times, result.drift_error)
     snapshots = {"marginals / exact sampling": (result.snapshot_times, result.marginal)}

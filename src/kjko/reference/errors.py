@@ -24,6 +24,10 @@ class KnownLaw(Protocol):
         """The relative entropy to the stationary law."""
         ...
 
+    def field_energy(self, time: float) -> float:
+        """∫|E|² dx of the particles' own field; of no meaning in an external one."""
+        ...
+
     def score(self, time: float, x: Points, v: Points) -> Points:
         """∇ᵥ log f at particles."""
         ...

@@ -1,5 +1,6 @@
 """The exact Gaussian law, equation (33)."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +65,10 @@ class ExactGaussian(NamedTuple):
         """The relative entropy to the stationary law at a time."""
         log_det = np.linalg.slogdet(2 * np.pi * self.covariance_stationary)[1]
         return float(self.free_energy(time) / self.temperature + 0.5 * log_det)
+
+    def field_energy(self, time: float) -> float:
+        """nan: the force is external."""
+        return math.nan
 
     def knows(self, time: float) -> bool:
         """Every time is known."""

@@ -1,11 +1,12 @@
 """The law that a run can be held to: in closed form, or from a grid."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from kjko.forces import External
+from kjko.forces import External, Poisson
 from kjko.problem import Problem
 from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.gaussian import exact_gaussian
@@ -20,29 +21,32 @@ class GridLaw:
     """A solution on a grid, for all that a particle method is held to. One dimension.
 
     The density is known at the times of the solution, the free energy and the relative entropy at
-    each of its steps too. The splines, which take a moment to make, are kept.
+    each of its steps too. The splines, which take a moment to make, are kept. `mass` is that of the
+    solution; the density is given of mass one, as particles carry it.
     """
 
-    def __init__(self, solution: GridSolution):
+    def __init__(self, solution: GridSolution, mass: float = 1.0):
         self.solution = solution
+        self._log_mass = math.log(mass)
         self._densities: dict[int, GridDensity] = {}
 
     def knows(self, time: float) -> bool:
         return bool(np.abs(self.solution.times - time).min() < SAME_TIME)
 
     def free_energy(self, time: float) -> float:
-        history = self.solution.history
-        return float(np.interp(time, history.time, history.free_energy))
+        return self._at(time, self.solution.history.free_energy)
 
     def kl(self, time: float) -> float:
-        history = self.solution.history
-        return float(np.interp(time, history.time, history.kl_stationary))
+        return self._at(time, self.solution.history.kl_stationary)
+
+    def field_energy(self, time: float) -> float:
+        return self._at(time, 2 * self.solution.history.energy_potential)
 
     def score(self, time: float, x: Points, v: Points) -> Points:
         return self._density(time).score(x, v)
 
     def log_f(self, time: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
-        return self._density(time).log_f(x, v)
+        return self._density(time).log_f(x, v) - self._log_mass
 
     def distribution(self, time: float, coordinate: int, values: np.ndarray) -> np.ndarray:
         """By the trapezoidal rule between the nodes."""
@@ -58,6 +62,9 @@ class GridLaw:
         cumulative = np.concatenate([[0.0], np.cumsum(steps)])
         return np.interp(values, nodes, cumulative / cumulative[-1])
 
+    def _at(self, time: float, values: np.ndarray) -> float:
+        return float(np.interp(time, self.solution.history.time, values))
+
     def _density(self, time: float) -> GridDensity:
         nearest = int(np.argmin(np.abs(self.solution.times - time)))
         if nearest not in self._densities:
@@ -70,10 +77,11 @@ def known_law(problem: Problem, dimension: int, times: Sequence[float]) -> Known
     exact = exact_gaussian(problem)
     if exact is not None:
         return exact
-    if dimension != 1 or not isinstance(problem.force, External):
+    if dimension != 1 or not isinstance(problem.force, External | Poisson):
         return None
     asked = np.unique(np.round(times, 9))
     try:
-        return GridLaw(grid_solution(problem, asked.tolist(), time_step=GRID_STEP))
-    except ValueError:  # the potential does not confine, or the grid does not hold the density
+        solution = grid_solution(problem, asked.tolist(), time_step=GRID_STEP)
+        return GridLaw(solution, problem.mass if isinstance(problem.force, Poisson) else 1.0)
+    except ValueError:  # no confinement, more velocities, or a density that the grid does not hold
         return None
