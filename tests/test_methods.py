@@ -319,6 +319,17 @@ def test_a_control_of_another_shape_is_refused(method):
             last(kjko.simulate(problem, solver, state_of, END))
 
 
+def test_velocity_matching_settles_for_long_times():
+    """Trained at particles that move by w it does not: 9 for the relative entropy at t = 5."""
+    law = kjko.Gaussian([0.0, 1.0], [[2.0, 1.0], [1.0, 3.0]])
+    problem = kjko.Problem(kjko.External(kjko.Quadratic([[2.0]], [0.0])), law)
+    network = kjko.MLP(1, (16,), inputs=2, outputs=2, key=jax.random.key(0))
+    control, method = kjko.InTime(network, 5.0), kjko.VelocityMatching()
+    solver = kjko.Solver(control, 0.1, method=method, fit=kjko.Adam(steps=40))
+    _, record = last(kjko.simulate(problem, solver, kjko.sample(law, 1000), 5.0))
+    assert record["drift_error"] < 0.03 and abs(record["kl_stationary"]) < 0.3
+
+
 def plane_of_velocities(method, control):
     """One position, two components of velocity, in a potential of x: the last state."""
     length = [2 * np.pi]

@@ -78,6 +78,22 @@ class AbstractEndToEnd(AbstractMethod):
     ) -> tuple[Particles, ForceState, StepInfo]:
         """A step by the control, with the density. What it tells has no `fit`."""
 
+    def explore(
+        self,
+        problem: Problem,
+        solver: Any,
+        control: TimeDependentControl,
+        t: Float[Array, ""],
+        particles: Particles,
+        force: ForceState,
+    ) -> tuple[Particles, ForceState]:
+        """A step of the particles at which the control is trained; as in `push` if not overridden.
+
+        Any other motion will do that has the same law where the control is right.
+        """
+        moved, force, _ = self.push(problem, solver, control, t, particles, force)
+        return moved, force
+
 
 def train(
     method: AbstractEndToEnd, problem: Problem, solver: Any, state: State, steps: int, key: Key
@@ -165,11 +181,11 @@ def _path(
     force: ForceState,
     steps: int,
 ) -> Path:
-    """Where the particles are at every step, by the control as it is."""
+    """Where the particles of the training are at every step, by the control as it is."""
 
     def step(carry, t):
         particles, force = carry
-        moved, force, _ = method.push(problem, solver, control, t, particles, force)
+        moved, force = method.explore(problem, solver, control, t, particles, force)
         moved = eqx.tree_at(lambda p: p.x, moved, problem.wrap(moved.x))
         return (moved, force), (particles.x, particles.v)
 

@@ -9,8 +9,11 @@ from jaxtyping import Array, Float, Key
 
 from kjko.interfaces import ForceState, Particles, State, StepInfo, TimeDependentControl
 from kjko.methods.end_to_end import AbstractEndToEnd, end_to_end_step, train
+from kjko.methods.score_end_to_end import ScoreEndToEnd
 from kjko.problem import Problem
 from kjko.transport import determinant
+
+GUIDE = ScoreEndToEnd()  # moves the particles of the training
 
 
 class VelocityMatching(AbstractEndToEnd):
@@ -26,7 +29,13 @@ class VelocityMatching(AbstractEndToEnd):
         z_½ = z + Δt/2 w(z),    z' = z + Δt w(z_½),    det(I + Δt ∂w(z_½) (I + Δt/2 ∂w(z))).
 
     Second order in Δt; neither a symplectic map nor the solver's integrator has a part in it. The
-    control in the usual sense is u = −ε wˣ. The force has to be an external one. `begin` raises
+    control in the usual sense is u = −ε wˣ.
+
+    In training the particles move by x' = v, v' = −∇ₓφ + u instead, as those of `ScoreEndToEnd`:
+    the two motions differ by T₀ (∇ᵥ log f, −∇ₓ log f), which leaves f as it is. With w itself the
+    fixed-point iteration does not settle for long times (docs/design_decisions.md).
+
+    The force has to be an external one. `begin` raises
     ValueError where v has more components than x.
     """
 
@@ -85,6 +94,30 @@ class VelocityMatching(AbstractEndToEnd):
         moved = _moved(particles, w, dt, det)  # z at t + dt
         u = -problem.collision_rate * w[:, :d]
         return moved, force, StepInfo(None, u, half, jnp.min(det), when=0.5)
+
+    def explore(
+        self,
+        problem: Problem,
+        solver: Any,
+        control: TimeDependentControl,
+        t: Float[Array, ""],
+        particles: Particles,
+        force: ForceState,
+    ) -> tuple[Particles, ForceState]:
+        friction = _Friction(control, problem.collision_rate)
+        return GUIDE.explore(problem, solver, friction, t, particles, force)
+
+
+class _Friction(eqx.Module):
+    """u = −ε wˣ, as a control."""
+
+    velocity: TimeDependentControl
+    rate: float
+
+    def __call__(
+        self, t: Float[Array, ""], x: Float[Array, " d"], v: Float[Array, " d"]
+    ) -> Float[Array, " d"]:
+        return -self.rate * self.velocity(t, x, v)[: v.size]
 
 
 def _velocity_and_slopes(
