@@ -11,11 +11,11 @@ from conftest import asymmetric_problem
 from test_transport import INTEGRATORS
 
 import kjko
-from kjko.case import load
+from kjko.case import BadInput, load
 from kjko.interfaces import Stage
 from kjko.methods import end_to_end
 from kjko.methods.velocity_matching import _velocity_and_slopes
-from kjko.reference import exact_gaussian
+from kjko.reference import exact_gaussian, known_law
 from kjko.run import resume, start
 from kjko.store import read_series
 from kjko.transport import determinant, response
@@ -387,3 +387,35 @@ def test_a_resumed_run_is_the_whole_one(kind, tmp_path):
     for a, b in zip(whole, again, strict=True):
         np.testing.assert_array_equal(a, b)
     assert records == records_again
+
+
+NETWORK = ("control={kind='mlp',widths=[16]}", "fit={kind='adam',steps=40,warm_start=true}")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [("method.kind=jko",), ("method.kind=score", *NETWORK), ("method.kind=langevin",)],
+    ids=["jko", "score", "langevin"],
+)
+def test_a_self_consistent_field(settings):
+    """A wave in a plasma with collisions, against the grid: what is left of its field at t = 1."""
+    amplitude = "problem.law.position.amplitude=[0.3]"
+    few = (amplitude, "particles.number=5000", "solver.end_time=1.0", "solver.time_step=0.1")
+    case = load("landau-1d-collisional", [*few, *(f"solver.{s}" for s in settings)])
+    problem, solver, particles = case.build()
+    _, record = last(kjko.simulate(problem, solver, particles, 1.0))
+    exact = known_law(problem, 1, [1.0])
+    start = exact.field_energy(0.0)
+    assert exact.field_energy(1.0) < 0.3 * start
+    assert record["field_energy"] == pytest.approx(exact.field_energy(1.0), abs=0.01 * start)
+    if solver.method.carries_density:
+        assert record["free_energy"] == pytest.approx(exact.free_energy(1.0), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["score-end-to-end", "velocity-matching"])
+def test_end_to_end_is_refused_for_a_self_consistent_field(kind):
+    case = load(
+        "landau-1d-collisional", [f"solver.method.kind={kind}", *(f"solver.{s}" for s in NETWORK)]
+    )
+    with pytest.raises(BadInput, match="external potential.*; use jko, score or langevin"):
+        case.build()
