@@ -8,11 +8,9 @@ import pytest
 from test_cli import kjko as command
 from test_cli import line, quiet  # noqa: F401  the fixture
 
-from kjko.case import BadInput, learning, load
+from kjko.case import BadInput, load
 from kjko.compare import METHODS, cases_of, compare
 from kjko.comparison import COLUMNS
-from kjko.forces import External
-from kjko.problem import Problem
 from kjko.run import start
 from kjko.store import read_series
 
@@ -20,7 +18,7 @@ SMALL = ["particles.number=60", "solver.end_time=0.2", "solver.fit.steps=4"]
 
 
 def study(methods, seeds=1, name="gaussian-1d", overrides=SMALL):
-    return compare(name, overrides, methods, seeds, lambda text: None)
+    return compare(name, overrides, methods, seeds, lambda text: None, lambda result: None)
 
 
 def numbers(outcome):
@@ -132,7 +130,7 @@ def test_the_command_writes_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "begins"),
     [
-        (["--methods", "jko,jkp"], "--methods: expected some of jko, jko-network, jko-paper"),
+        (["--methods", "jko,jkp"], "--methods: expected some of jko, jko-network, jko-unsplit, jko-paper"),
         (["--methods", ""], "--methods: expected some of"),
         (["--methods", "jko,jko"], "--methods: expected each method once"),
         (["--seeds", "0"], "--seeds: expected a number of runs, 1 or more, got 0"),
@@ -142,20 +140,6 @@ def test_the_command_writes_a_folder(tmp_path):
 def test_what_a_comparison_refuses(arguments, begins, tmp_path):
     assert line(command("compare", "gaussian-1d", *arguments), 2).startswith(begins)
     assert list(tmp_path.iterdir()) == []
-
-
-class SelfConsistent(External):
-    """Stands for any force that the particles make themselves."""
-
-
-@pytest.mark.parametrize("method", ["score-end-to-end", "velocity-matching"])
-def test_one_control_for_all_times_needs_an_external_force(method, monkeypatch):
-    case = load("gaussian-1d", [f"solver.method.kind={method}", *SMALL])
-    problem = case.build().problem
-    field = Problem(SelfConsistent(problem.force.potential), problem.law)
-    monkeypatch.setattr(learning, "External", type("Other", (), {}))
-    with pytest.raises(BadInput, match=f"{method} learns one .*; use jko, score or langevin$"):
-        learning.method(case.solver, field)
 
 
 @pytest.mark.parametrize("method", ["score", "score-end-to-end", "velocity-matching"])

@@ -150,7 +150,7 @@ def drifting(force, steps, dt, box, number=50):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gauss_law_lasts(shape, double):
-    """20,000 steps, in which a particle crosses up to ten cells, with a field of mean not zero."""
+    """20,000 steps, in which particles cross several cells, with a field of mean not zero."""
     mesh = kjko.Mesh((2.0,), (16,), shape)
     force = kjko.Ampere(mesh, uniform=0.3)
     particles, state, errors = drifting(force, 20_000, 0.4, kjko.Box([2.0]))

@@ -412,6 +412,14 @@ def test_a_self_consistent_field(settings):
         assert record["free_energy"] == pytest.approx(exact.free_energy(1.0), abs=0.02)
 
 
+@pytest.mark.parametrize("method", END_TO_END, ids=repr)
+def test_end_to_end_needs_an_external_force(method):
+    problem, _, particles = load("landau-1d-collisional", ["particles.number=10"]).build()
+    solver = solver_of(method, 1, steps=2)
+    with pytest.raises(ValueError, match="use JKO, Score or Langevin"):
+        last(kjko.simulate(problem, solver, particles, DT))
+
+
 @pytest.mark.parametrize("kind", ["score-end-to-end", "velocity-matching"])
 def test_end_to_end_is_refused_for_a_self_consistent_field(kind):
     case = load(

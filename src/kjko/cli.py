@@ -165,11 +165,15 @@ def compare(
         folder = out or _free_folder(Path("runs") / f"compare-{Path(case).stem}")
         check_unused(folder)
         result = study(
-            case, overrides or [], names, seeds, progress=lambda line: typer.echo(line, err=True)
+            case,
+            overrides or [],
+            names,
+            seeds,
+            progress=lambda line: typer.echo(line, err=True),
+            save=lambda result: write(result, loaded.title, folder),
         )
-        paths = write(result, loaded.title, folder)
         typer.echo(result.table())
-        for path in paths:
+        for path in sorted(folder.glob("*.png")):
             typer.echo(f"figure: {path}")
 
 
@@ -215,18 +219,21 @@ def _draw(folder: Path) -> None:
 
 
 def _tell_wave(folder: Path) -> None:
-    """A line on the wave that was measured, beside linear theory."""
+    """A line on the wave of linear theory, and what of it was measured."""
     from kjko.folder import read_wave
 
     wave = read_wave(folder)
-    if wave and "measured" in wave:
-        parts = [
-            f"{name} = {wave['measured'][key]:.5g} (theory {wave['theory'][key]:.5g})"
-            for name, key in (("omega", "frequency"), ("gamma", "rate"))
-        ]
+    if not wave:
+        return
+    where, measured = f"k = {wave['theory']['wave_number']:.4g}", wave.get("measured", {})
+    if measured:
         start, end = wave["window"]
-        where = f"k = {wave['theory']['wave_number']:.4g}, t = {start:.3g} to {end:.3g}"
-        typer.echo(f"wave of {where}: {', '.join(parts)}")
+        where += f", t = {start:.3g} to {end:.3g}"
+    parts = []
+    for name, key in (("omega", "frequency"), ("gamma", "rate")):
+        found, theory = measured.get(key), f"theory {wave['theory'][key]:.5g}"
+        parts.append(f"{name} {'not seen' if found is None else f'= {found:.5g}'} ({theory})")
+    typer.echo(f"wave of {where}: {', '.join(parts)}")
 
 
 def _free_folder(folder: Path) -> Path:

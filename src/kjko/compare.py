@@ -21,7 +21,6 @@ WIDER = (  # where the case has no network: the whole budget for all
     "solver.fit.tolerance=0.0",
 )
 PRINTED = (
-    "solver.integrator.kind=symplectic-euler",
     "solver.method.log_det=linear",
     "solver.fit.steps=50",
     "solver.fit.learning_rate=0.001",
@@ -30,10 +29,13 @@ PRINTED = (
     "solver.fit.tolerance=0.0",
     "solver.fit.warm_start=false",
 )
+EULER = ("solver.integrator.kind=symplectic-euler",)
+UNSPLIT_EULER = ("solver.integrator.kind=unsplit", "solver.integrator.map=symplectic-euler")
 # What is set for a method. Those that learn take the case's control and fit where it has a network.
 METHODS: dict[str, tuple[str, ...]] = {
     "jko": ("solver.method.kind=jko",),
     "jko-network": ("solver.method.kind=jko", *NETWORK),
+    "jko-unsplit": ("solver.method.kind=jko", *NETWORK, "solver.integrator.kind=unsplit"),
     "jko-paper": ("solver.method.kind=jko", *NETWORK, *PRINTED),
     "score": ("solver.method.kind=score", *NETWORK),
     "score-end-to-end": ("solver.method.kind=score-end-to-end", *NETWORK),
@@ -55,15 +57,19 @@ def check_methods(methods: list[str], seeds: int) -> None:
 
 def cases_of(name: str, overrides: list[str], methods: list[str]) -> dict[str, Case]:
     """The case of each method. Raises BadInput for one that cannot solve the problem."""
-    given = load(name, overrides).solver
-    wider = () if given.control.kind in ("mlp", "affine") else WIDER
+    given = load(name, overrides)
+    has_network = given.solver.control.kind in ("mlp", "affine")
     cases = {}
     for method in methods:
-        network = NETWORK[0] in METHODS[method]
-        extra = [s for s in METHODS[method] if given.control.kind != "affine" or s != NETWORK[0]]
-        first = wider if network else ()  # what a method asks for comes after
-        kept = [s for s in first if s.partition("=")[0] not in {e.partition("=")[0] for e in extra}]
-        cases[method] = load(name, [*overrides, *kept, *extra])
+        extra = [*METHODS[method]]
+        if method == "jko-paper":  # (32) for a field of the particles' own, else (18)
+            extra += EULER if given.problem.force is None else UNSPLIT_EULER
+        if given.solver.control.kind == "affine":
+            extra.remove(NETWORK[0])
+        if NETWORK[0] in extra and not has_network:
+            asked = {setting.partition("=")[0] for setting in (*extra, *overrides)}
+            extra += [setting for setting in WIDER if setting.partition("=")[0] not in asked]
+        cases[method] = load(name, [*overrides, *extra])
     return cases
 
 
@@ -73,8 +79,12 @@ def compare(
     methods: list[str],
     seeds: int,
     progress: Callable[[str], None],
+    save: Callable[[Comparison], None],
 ) -> Comparison:
     """Run the methods with `seeds` seeds, counted from the case's own.
+
+    `progress` is told of every run, and what there is so far is given to `save` after every seed.
+    Raises NumericalFailure if all runs fail.
 
     Of each run: the time averages of the score error E|u − u*|², of |KL − exact| and of
     |free energy − exact|; the root mean square of the marginal error, and the mean sliced
@@ -94,9 +104,13 @@ def compare(
             outcomes.append(outcome)
             errors = (f"{k} {v:.3g}" for k, v in outcome.errors.items() if v is not None)
             progress(f"{method}, seed {number}: {outcome.failure or ', '.join(errors)}")
-    times = [record["time"] for record in max((o.records for o in outcomes), key=len)]
-    free_energy = [] if law is None else [(t, law.free_energy(t)) for t in times]
-    return Comparison(cases, outcomes, free_energy)
+        times = [record["time"] for record in max((o.records for o in outcomes), key=len)]
+        free_energy = [] if law is None else [(t, law.free_energy(t)) for t in times]
+        result = Comparison(cases, outcomes, free_energy)
+        save(result)
+    if all(o.failure for o in outcomes):
+        raise NumericalFailure("every run failed; try a smaller solver.time_step")
+    return result
 
 
 def _known(case: Case) -> tuple[KnownLaw | None, list[int]]:
@@ -129,8 +143,7 @@ def _run(method: str, case: Case, law: KnownLaw | None, steps: list[int]) -> Out
             failure = str(error)
     errors = dict.fromkeys(COLUMNS)
     if failure is None:
-        substeps = solver.integrator.substeps(problem.collision_rate * solver.time_step)
-        iterations = substeps * sum(r["fit_iterations"] or 0 for r in records)
+        iterations = sum(r["fit_iterations"] or 0 for r in records)
         errors |= _errors(law, records) | {
             "marginal_error": _root_mean_square(marginals),
             "sliced_wasserstein": _mean(sliced),

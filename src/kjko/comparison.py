@@ -85,8 +85,8 @@ def _summary(values: list[float | None]) -> str:
     return f"{np.mean(known):.3g}{spread}"
 
 
-def write(result: Comparison, title: str, folder: Path) -> list[Path]:
-    """What was asked, the table, all records and the figures, into a folder; the figures' paths."""
+def write(result: Comparison, title: str, folder: Path) -> None:
+    """What was asked, the table, all records and the figures, into a folder."""
     asked = {method: case.model_dump(mode="json") for method, case in result.cases.items()}
     files = {
         "compare.json": json.dumps(asked, indent=2),
@@ -106,7 +106,5 @@ def write(result: Comparison, title: str, folder: Path) -> list[Path]:
         e = o.errors
         if o.failure is None:
             cost[o.method].append((e["score_error"], e["marginal_error"], e["wall_seconds"]))
-    return [
-        draw_figure_2(title, drift, ours, result.free_energy, folder / "figure2.png"),
-        draw_cost(title, cost, folder / "cost.png"),
-    ]
+    draw_figure_2(title, drift, ours, result.free_energy, folder / "figure2.png")
+    draw_cost(title, cost, folder / "cost.png")

@@ -123,14 +123,15 @@ def _averages(problem: Problem, state: State, bins: Bins) -> dict[str, Array]:
     field_energy = problem.force.field_energy(state.force)
     averages = {
         "kinetic": 0.5 * jnp.mean(jnp.sum(particles.v**2, axis=-1)),
-        "potential": problem.force.energy(state.force, particles.x),
         "log_f": jnp.mean(particles.log_f),
         "velocity": jnp.mean(particles.v, axis=0),
         "marginal_kl_v": _marginal_kl(histogram(particles.v, bins.v_edges), bins.v_mass),
     }
     if bins.x_mass is not None:
         averages["marginal_kl_x"] = _marginal_kl(histogram(particles.x, bins.x_edges), bins.x_mass)
-    if field_energy is not None:
+    if field_energy is None:
+        averages["potential"] = problem.force.energy(state.force, particles.x)
+    else:
         averages["field_energy"] = field_energy
     return averages
 
@@ -163,15 +164,16 @@ def measure(
 def _of_state(problem: Problem, refs: References, state: State) -> Record:
     averages = jax.device_get(_averages(problem, state, refs.bins))
     mass, temperature = problem.mass, problem.temperature
-    kinetic, potential, log_f = (float(averages[k]) for k in ("kinetic", "potential", "log_f"))
-    kl = None
+    kinetic, log_f = (float(averages[k]) for k in ("kinetic", "log_f"))
+    kl = field_energy = None
+    if "field_energy" in averages:
+        field_energy = float(averages["field_energy"])
+        potential = 0.5 * field_energy
+    else:
+        potential = float(averages["potential"])  # and the mass is one
     if refs.stationary is not None:
         kl = (kinetic + potential) / temperature + log_f + refs.stationary.log_normaliser
-    kinetic, potential, entropy = mass * kinetic, mass * potential, mass * (log_f + np.log(mass))
-    field_energy = averages.get("field_energy")
-    if field_energy is not None:
-        field_energy = float(field_energy)
-        potential = 0.5 * field_energy
+    kinetic, entropy = mass * kinetic, mass * (log_f + np.log(mass))
     marginal_x = averages.get("marginal_kl_x")
     return {
         "energy_kinetic": kinetic,

@@ -6,7 +6,7 @@ way. Sampling is done by numpy in float64; `log_density` is a function of one pa
 
 import abc
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ from kjko.positions import CosinePosition as CosinePosition
 from kjko.positions import GaussianPosition as GaussianPosition
 from kjko.positions import Points, Uniforms, check_covariance, log_normal, normal_points
 
+Sampling = Literal["random", "low-discrepancy", "lattice"]
 TINY = 2.0**-53  # from the ends of the unit interval, where a normal law is at infinity
 
 
@@ -141,15 +142,18 @@ def sample(
     law: AbstractLaw,
     number: int,
     seed: int = 0,
-    sampling: Literal["random", "low-discrepancy", "lattice"] = "random",
+    sampling: Sampling = "random",
 ) -> Particles:
     """`number` particles of the law, with log f evaluated at each.
 
     "random": independent. "low-discrepancy": scrambled Sobol points. "lattice": a shifted lattice,
-    the quietest start in few dimensions. Raises ValueError if `number` < 2.
+    the quietest start in few dimensions. Raises ValueError if `number` < 2, or for another name.
     """
     if number < 2:
         raise ValueError(f"number: must be at least 2, got {number}")
+    if sampling not in get_args(Sampling):
+        names = ", ".join(get_args(Sampling))
+        raise ValueError(f"sampling: must be one of {names}, got {sampling!r}")
     rng = np.random.default_rng(seed)
     if sampling == "random":
         uniforms = rng.random((number, law.number_of_uniforms))

@@ -7,10 +7,11 @@ import numpy as np
 
 from kjko.laws import CosinePosition, Product
 from kjko.problem import Problem
-from kjko.reference import Wave, measure_wave, wave_root
+from kjko.reference import Wave, debye_ratio, measure_wave, wave_root
 
 SMALL = 0.1  # amplitude of the density for which the linear theory is asked
 WEAK = 0.01  # ε/ω_p for which it is asked without collisions
+SHORT = 1.0  # k λ_D from which on a wave is gone within a period
 TRANSIENT = 2.5  # times the e-folding time of a growing wave, until it is alone
 SATURATED = 0.03  # of the largest field energy: the end of linear growth
 FADED = 4.3  # logarithm by which the energy of a damped wave falls before it is left
@@ -28,7 +29,8 @@ def linear_wave(problem: Problem) -> LinearWave | None:
     """The least damped of the waves that the initial density excites, without collisions.
 
     None where the theory is not for it: an external force, a density that is no small cosine wave
-    of the box, velocities that are no Maxwellians, or collisions that are not weak.
+    of the box or one shorter than the Debye length, velocities that are no Maxwellians, or
+    collisions that are not weak.
     """
     law, frequency = problem.law, problem.plasma_frequency
     if frequency is None or problem.collision_rate > WEAK * frequency:
@@ -48,9 +50,10 @@ def linear_wave(problem: Problem) -> LinearWave | None:
         k = float(2 * np.pi * mode[i] / length[i])
         drifts = np.asarray(law.means, dtype=float)[:, i]
         temperatures = np.asarray(law.covariances, dtype=float)[:, i, i]
-        root = wave_root(k, densities.tolist(), drifts.tolist(), temperatures.tolist())
-        found.append(LinearWave(k, root.real, root.imag))
-    return max(found, key=lambda wave: wave.rate)
+        if debye_ratio(k, densities.tolist(), temperatures.tolist()) <= SHORT:
+            root = wave_root(k, densities.tolist(), drifts.tolist(), temperatures.tolist())
+            found.append(LinearWave(k, root.real, root.imag))
+    return max(found, key=lambda wave: wave.rate, default=None)
 
 
 def measured_wave(

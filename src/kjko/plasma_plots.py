@@ -24,11 +24,15 @@ def field_energy(run: Run) -> Figure:
     time, energy = run.series["time"], run.series["field_energy"]
     axes.semilogy(time, np.where(energy > 0, energy, np.nan), color=COLORS[0], label="particles")
     axes.set(xlabel="$t$", ylabel=r"$\int |E|^2\,dx$")
-    if run.wave and "measured" in run.wave:
-        low, high = run.wave["window"]
-        inside = (time >= low) & (time <= high)
+    if run.wave:
+        sources = [("theory", "black", "--")]
+        inside = np.ones(time.size, bool)
+        if "measured" in run.wave:
+            low, high = run.wave["window"]
+            inside = (time >= low) & (time <= high)
+            sources.insert(0, ("measured", COLORS[1], "-"))
         top = np.argmax(np.where(inside, energy * np.exp(-2 * _rate(run, "theory") * time), 0))
-        for source, color, dashes in (("measured", COLORS[1], "-"), ("theory", "black", "--")):
+        for source, color, dashes in sources:
             rate = _rate(run, source)
             line = energy[top] * np.exp(2 * rate * (time - time[top]))
             label = rf"{source}: $\gamma = {rate:.4g}$"
@@ -86,11 +90,11 @@ def _smooth(counts: np.ndarray, periodic: bool) -> np.ndarray:
 
 def animate(run: Run, path: Path) -> Path:
     """The histograms of (x₁, v₁) one after the other, as an animated WebP."""
-    low, high = (np.array([f["v_ends"] for f in run.frames])[:, i] for i in (0, 1))
-    view = float(low.min()), float(high.max())
+    ends = {name: np.array([f[name] for f in run.frames]) for name in ("x_ends", "v_ends")}
+    x_view, v_view = ((float(e[:, 0].min()), float(e[:, 1].max())) for e in ends.values())
     figure, ((axes,),) = new_figure(run.title, panel=(4.8, 3.4))
     canvas = FigureCanvasAgg(figure)
-    densities = [_density(frame) for frame in run.frames]
+    densities = [_density(frame, run.periodic) for frame in run.frames]
     norm = PowerNorm(0.5, 0.0, float(np.quantile(np.concatenate(densities), 0.999)))
     images = []
     for frame, density in zip(run.frames, densities, strict=True):
@@ -98,7 +102,8 @@ def animate(run: Run, path: Path) -> Path:
         extent = (*frame["x_ends"], *frame["v_ends"])
         options = {"norm": norm, "cmap": "inferno", "origin": "lower", "aspect": "auto"}
         axes.imshow(density.T, extent=extent, interpolation="bilinear", **options)
-        axes.set(ylim=view, facecolor="black", xlabel=run.name("x", 0), ylabel=run.name("v", 0))
+        axes.set(xlim=x_view, ylim=v_view, facecolor="black")
+        axes.set(xlabel=run.name("x", 0), ylabel=run.name("v", 0))
         axes.set_title(f"$t = {frame['time']:.3g}$", fontsize=10)
         axes.grid(False)
         canvas.draw()
@@ -113,7 +118,7 @@ def animate(run: Run, path: Path) -> Path:
     return temporary.replace(path)
 
 
-def _density(frame: Arrays) -> np.ndarray:
+def _density(frame: Arrays, periodic: bool) -> np.ndarray:
     """Particles a unit of phase space."""
     cell = np.diff(frame["x_ends"])[0] * np.diff(frame["v_ends"])[0] / frame["counts"].size
-    return _smooth(frame["counts"].astype(float), periodic=True) / cell
+    return _smooth(frame["counts"].astype(float), periodic) / cell

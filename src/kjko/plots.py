@@ -89,7 +89,7 @@ def _panels(run: Run) -> Iterator[tuple[str, list[Panel]]]:
         parts = {"kinetic": series["energy_kinetic"], "potential": series["energy_potential"]}
         level = None
         if "free_energy" in series:  # not without a density
-            entropy = {r"$T_0\,\mathrm{E}[\log f]$": run.temperature * series["entropy"]}
+            entropy = {r"$T_0 \int f\,\log f$": run.temperature * series["entropy"]}
             parts = {"free energy": series["free_energy"]} | parts | entropy
         if "free_energy" in series and (law := run.stationary):
             level = ("stationary law", -run.temperature * float(law["log_normaliser"]), "--")

@@ -75,8 +75,10 @@ class CosinePosition(eqx.Module):
     def __check_init__(self):
         if not self.length.shape == self.amplitude.shape == self.mode.shape:
             raise ValueError("amplitude, mode: need one number for each side of the box")
-        if np.any(np.abs(np.asarray(self.amplitude)) > 1):
+        if not np.all(np.abs(np.asarray(self.amplitude)) <= 1):
             raise ValueError("amplitude: must be between -1 and 1")
+        if not np.all(np.asarray(self.mode) >= 0):
+            raise ValueError("mode: must not be negative")
         whole = np.all(np.asarray(self.mode) == np.round(np.asarray(self.mode)))
         if not (whole or self.literal):
             raise ValueError("mode: must be a whole number of waves in the box")
@@ -124,6 +126,10 @@ class CellJitter(eqx.Module):
 
     position: CosinePosition
     number_of_cells: tuple[int, ...] = eqx.field(static=True)
+
+    @property
+    def length(self) -> Float[Array, " d"]:
+        return self.position.length
 
     @property
     def periodic(self) -> bool:

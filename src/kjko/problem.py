@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from kjko.forces import AbstractSelfConsistent
 from kjko.interfaces import AbstractForce
-from kjko.laws import AbstractLaw
+from kjko.laws import AbstractLaw, CellJitter, CosinePosition, Product
 
 
 class Box(eqx.Module):
@@ -19,7 +19,7 @@ class Box(eqx.Module):
 
     def wrap(self, x: Float[Array, "n d_x"]) -> Float[Array, "n d_x"]:
         """x modulo the box; never its upper end, which rounding of x mod L can give."""
-        length = jnp.broadcast_to(self.length, x.shape)
+        length = jnp.broadcast_to(self.length.astype(x.dtype), x.shape)
         wrapped = jnp.mod(x, length)
         return jnp.where(wrapped >= length, 0.0, wrapped)
 
@@ -34,7 +34,7 @@ class Problem(eqx.Module):
     `temperature`: T₀ > 0. `box`: the periodic box in x; None is all of R^d. `mass`: M = ∫∫f > 0.
 
     Raises ValueError if ε, T₀ or M is out of range, if only one of law and box is periodic, or if
-    the box is not that of the field.
+    the box is not that of the law or of the field.
     """
 
     force: AbstractForce
@@ -50,6 +50,8 @@ class Problem(eqx.Module):
         for name in ("temperature", "mass"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be > 0, got {getattr(self, name)}")
+        if self.mass != 1 and not isinstance(self.force, AbstractSelfConsistent):
+            raise ValueError(f"mass: must be 1 for an external force, got {self.mass}")
         self._check_box()
 
     def _check_box(self):
@@ -66,6 +68,14 @@ class Problem(eqx.Module):
             raise ValueError("law: this law is periodic in x; give the problem a periodic box")
         if self.box is not None and not self.law.periodic:
             raise ValueError("law: this law is not periodic in x and the box is; drop the box")
+        position = self.law.position if isinstance(self.law, Product) else None
+        if self.box is not None and isinstance(position, CosinePosition | CellJitter):
+            length = np.asarray(position.length, dtype=float)
+            if length.shape != self.box.length.shape or not np.allclose(length, self.box.length):
+                raise ValueError(
+                    f"law: is periodic with {length.tolist()}, the box with"
+                    f" {self.box.length.tolist()}; give both the same"
+                )
 
     @property
     def plasma_frequency(self) -> float | None:

@@ -144,16 +144,20 @@ def truncate_series(folder: Path, step: int) -> list[int]:
 
 
 def write_snapshot(folder: Path, state: State, time: float, bins: Bins) -> None:
-    """The particles (at most 100,000) and the histograms of all."""
+    """The particles (at most 100,000, the same at all times) and the histograms of all.
+
+    They are taken evenly: the first ones of a lattice are the slowest.
+    """
     particles: Particles = state.particles
     x, v = np.asarray(particles.x), np.asarray(particles.v)
+    kept = np.linspace(0, len(x) - 1, min(len(x), KEPT_PARTICLES)).astype(int)
     x1_edges, v1_edges = bins.x_edges[0], bins.v_edges[0]  # the end bins reach to infinity
     x1, v1 = x[:, 0].clip(*x1_edges[[0, -1]]), v[:, 0].clip(*v1_edges[[0, -1]])
     plane, _, _ = np.histogram2d(x1, v1, bins=[x1_edges, v1_edges])
     arrays = {
-        "x": x[:KEPT_PARTICLES],
-        "v": v[:KEPT_PARTICLES],
-        "log_f": np.asarray(particles.log_f)[:KEPT_PARTICLES],
+        "x": x[kept],
+        "v": v[kept],
+        "log_f": np.asarray(particles.log_f)[kept],
         "histogram_x": np.asarray(histogram(particles.x, bins.x_edges)),
         "histogram_v": np.asarray(histogram(particles.v, bins.v_edges)),
         "edges_x": bins.x_edges,

@@ -39,7 +39,9 @@ class Ampere(AbstractSelfConsistent):
     """
 
     mesh: Mesh
-    initial: Float[Array, " cells"] | None = None
+    initial: Float[Array, " cells"] | None = eqx.field(
+        default=None, converter=lambda faces: None if faces is None else jnp.asarray(faces)
+    )
     uniform: float = 0.0
 
     def __check_init__(self):

@@ -1,5 +1,6 @@
 """A periodic grid: from particles to density and from field to particles, with the same shape."""
 
+import math
 from itertools import product
 from typing import Literal
 
@@ -22,7 +23,8 @@ class Mesh(eqx.Module):
     "quadratic" the spline ¾ − z² for |z| < ½, ½(3/2 − |z|)² for ½ < |z| < 3/2. All sum to one over
     the cells, so the deposited mass is exact. Positions need not be wrapped.
 
-    Raises ValueError for fewer than two cells in a dimension.
+    Raises ValueError for fewer than two cells in a dimension, a side that is not positive, and
+    another shape.
     """
 
     length: tuple[float, ...] = eqx.field(
@@ -36,6 +38,10 @@ class Mesh(eqx.Module):
     def __check_init__(self):
         if len(self.number_of_cells) != len(self.length) or not 1 <= len(self.length) <= 3:
             raise ValueError("number_of_cells: need one for each of the 1, 2 or 3 sides of the box")
+        if not all(0 < side < math.inf for side in self.length):
+            raise ValueError(f"length: must be > 0 and finite, got {list(self.length)}")
+        if self.shape not in POINTS:
+            raise ValueError(f"shape: must be one of {', '.join(POINTS)}, got {self.shape!r}")
         if min(self.number_of_cells) < 2:
             raise ValueError(
                 f"number_of_cells: expected at least 2 in each dimension, got"

@@ -26,6 +26,10 @@ class Poisson(AbstractSelfConsistent):
     mesh: Mesh
     laplacian: Literal["spectral", "discrete"] = eqx.field(static=True, default="spectral")
 
+    def __check_init__(self):
+        if self.laplacian not in ("spectral", "discrete"):
+            raise ValueError(f"laplacian: must be spectral or discrete, got {self.laplacian!r}")
+
     def init(self, particles: Particles, mass: float = 1.0) -> Field:
         return self._solve(particles, jnp.asarray(mass, particles.x.dtype))
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from kjko.forces import External
 from kjko.interfaces import (
     AbstractMethod,
     FitResult,
@@ -46,7 +47,8 @@ class AbstractEndToEnd(AbstractMethod):
     The settings are those of the solver's `kjko.Adam`: its `steps` for each time step, on as many
     points as there are particles that are not held out, so that the work is that of a sequential
     method with the same fit; gradients longer than one are cut to one. The particles held out are
-    so throughout, and only measured on. `warm_start` means nothing.
+    so throughout, and only measured on: nothing is chosen by them. `warm_start` and `tolerance`
+    mean nothing.
     """
 
     gradient_steps: eqx.AbstractVar[int]
@@ -98,7 +100,12 @@ class AbstractEndToEnd(AbstractMethod):
 def train(
     method: AbstractEndToEnd, problem: Problem, solver: Any, state: State, steps: int, key: Key
 ) -> State:
-    """The state with the trained control. Raises ValueError for a control of another shape."""
+    """The state with the trained control.
+
+    Raises ValueError for a control of another shape, or a force that is not external.
+    """
+    if not isinstance(problem.force, External):
+        raise ValueError(f"force: must be external for {method!r}; use JKO, Score or Langevin")
     _check_control(method, state)
     fit, total = solver.fit, solver.fit.steps * steps
     fitted, _ = _split(state, fit.held_out, key)
@@ -145,7 +152,7 @@ def _split(state: State, held_out: float, key: Key) -> tuple[Int[Array, " m"], I
     """The rows that the control is trained on, and those that it never sees."""
     n = state.particles.v.shape[0]
     order = jax.random.permutation(jax.random.fold_in(key, TRAINING), n)
-    held = round(held_out * n)
+    held = min(round(held_out * n), n - 1)
     return order[held:], order[:held]
 
 

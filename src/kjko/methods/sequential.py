@@ -80,7 +80,8 @@ def _pass(stage: Stage, control: Control) -> tuple[Particles, StepInfo]:
 def _repeat(
     collide: Callable, stage: Stage, control: Control, key: Key, substeps: int
 ) -> tuple[Particles, StepInfo]:
-    """Several moves one after the other. What the middle one tells, with the last control.
+    """Several moves one after the other. What the middle one tells, with the last control, the
+    smallest determinant and the iterations of all.
 
     Only for a stage whose control acts after the map: x does not change.
     """
@@ -99,7 +100,9 @@ def _repeat(
             lambda new, old: jnp.where(number == substeps // 2, new, old), told, middle
         )
         lowest = jnp.where(number == 0, told.det_min, jnp.minimum(middle.det_min, told.det_min))
-        return (moved, arrays, eqx.tree_at(lambda i: i.det_min, kept, lowest)), None
+        iterations = middle.fit.iterations + told.fit.iterations
+        kept = eqx.tree_at(lambda i: (i.det_min, i.fit.iterations), kept, (lowest, iterations))
+        return (moved, arrays, kept), None
 
     start = Particles(stage.x_free, stage.v_free, stage.log_f)
     shapes = jax.eval_shape(lambda: tell(start, arrays, key)[2])

@@ -1,5 +1,6 @@
 """Self-consistent velocity matching."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from kjko.integrators import StrangMidpoint
 from kjko.interfaces import ForceState, Particles, State, StepInfo, TimeDependentControl
 from kjko.methods.end_to_end import AbstractEndToEnd, end_to_end_step, train
 from kjko.methods.score_end_to_end import ScoreEndToEnd
@@ -105,7 +107,8 @@ class VelocityMatching(AbstractEndToEnd):
         force: ForceState,
     ) -> tuple[Particles, ForceState]:
         friction = _Friction(control, problem.collision_rate)
-        return GUIDE.explore(problem, solver, friction, t, particles, force)
+        by_strang = dataclasses.replace(solver, integrator=StrangMidpoint())
+        return GUIDE.explore(problem, by_strang, friction, t, particles, force)
 
 
 class _Friction(eqx.Module):

@@ -1,5 +1,6 @@
 """Independent answers to hold a run against. They share nothing with the solver but the problem."""
 
+from kjko.reference.dispersion import debye_ratio as debye_ratio
 from kjko.reference.dispersion import langmuir_root as langmuir_root
 from kjko.reference.dispersion import two_beam_root as two_beam_root
 from kjko.reference.dispersion import wave_root as wave_root

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Complex
 from scipy.special import wofz
 
+SHORTEST = 10.0  # k λ_D, beyond which the least damped root is not found
 STARTS = 40  # of Newton's iteration, along each axis of the complex plane
 ITERATIONS = 50
 CONVERGED = 1e-9  # of |D|
@@ -51,7 +52,8 @@ def wave_roots(
 
     Newton's iteration from a mesh of the frequencies that waves can have, |Re ω| up to
     k max|u| + √(ω_p² + 4k²T) with a margin; strongly damped roots, of which there are infinitely
-    many, are not all found. Raises ValueError if an argument is out of range or none is found.
+    many, are not all found. Raises ValueError if an argument is out of range, for k λ_D
+    beyond 10, and if none is found.
     """
     parts = (densities, drifts, temperatures)
     _check(wave_number, *parts)
@@ -86,6 +88,15 @@ def _check(
     ):
         if not min(values) > 0:
             raise ValueError(f"{name}: must be > 0, got {min(values)}")
+    if debye_ratio(wave_number, densities, temperatures) > SHORTEST:
+        raise ValueError(f"wave_number: must be at most {SHORTEST} over the Debye length")
+
+
+def debye_ratio(
+    wave_number: float, densities: Sequence[float], temperatures: Sequence[float]
+) -> float:
+    """k λ_D = k √T/ω_p, T that of the hottest component."""
+    return float(wave_number * np.sqrt(max(temperatures) / sum(densities)))
 
 
 def _extent(

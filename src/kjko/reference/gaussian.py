@@ -101,7 +101,7 @@ class ExactGaussian(NamedTuple):
 def exact_gaussian(
     problem: Problem, mean: Vector | None = None, covariance: Matrix | None = None
 ) -> ExactGaussian | None:
-    """The exact law of a problem; None if it has no Gaussian one.
+    """The exact law of a problem; None if it has no Gaussian one with a stationary law.
 
     `mean`, `covariance`: start from these instead of the initial law's (a sample's own, say).
     """
@@ -112,6 +112,8 @@ def exact_gaussian(
     if not isinstance(potential, Quadratic):
         return None
     stiffness = np.asarray(potential.stiffness, dtype=float)
+    if not np.all(np.linalg.eigvalsh(stiffness) > 0):
+        return None
     identity, zero = np.eye(len(stiffness)), np.zeros_like(stiffness)
     inverse = np.linalg.inv(stiffness)
     return ExactGaussian(

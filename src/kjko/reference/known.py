@@ -21,14 +21,14 @@ class GridLaw:
     """A solution on a grid, for all that a particle method is held to. One dimension.
 
     The density is known at the times of the solution, the free energy and the relative entropy at
-    each of its steps too. The splines, which take a moment to make, are kept. `mass` is that of the
-    solution; the density is given of mass one, as particles carry it.
+    each of its steps too. `mass` is that of the solution; the density is given of mass one, as
+    particles carry it.
     """
 
     def __init__(self, solution: GridSolution, mass: float = 1.0):
         self.solution = solution
         self._log_mass = math.log(mass)
-        self._densities: dict[int, GridDensity] = {}
+        self._densities = [solution.at(time) for time in solution.times.tolist()]
 
     def knows(self, time: float) -> bool:
         return bool(np.abs(self.solution.times - time).min() < SAME_TIME)
@@ -66,10 +66,7 @@ class GridLaw:
         return float(np.interp(time, self.solution.history.time, values))
 
     def _density(self, time: float) -> GridDensity:
-        nearest = int(np.argmin(np.abs(self.solution.times - time)))
-        if nearest not in self._densities:
-            self._densities[nearest] = self.solution.at(float(self.solution.times[nearest]))
-        return self._densities[nearest]
+        return self._densities[int(np.argmin(np.abs(self.solution.times - time)))]
 
 
 def known_law(problem: Problem, dimension: int, times: Sequence[float]) -> KnownLaw | None:

@@ -13,9 +13,12 @@ Series = Float[np.ndarray, " steps"]
 
 
 class Wave(NamedTuple):
-    """E ~ exp(γt) cos(ωt): `frequency` ω and `rate` γ, negative if it is damped."""
+    """E ~ exp(γt) cos(ωt): `frequency` ω and `rate` γ, negative if it is damped.
 
-    frequency: float
+    `frequency` is None where no oscillation is seen: ∫E² of a travelling wave has none.
+    """
+
+    frequency: float | None
     rate: float
 
 
@@ -26,8 +29,8 @@ def measure_wave(
 
     ∫E² ~ exp(2γt) cos²(ωt): its peaks are π/ω apart and their logarithms on a line of slope 2γ.
     Each peak is that of the parabola through log ∫E² at the largest value and its neighbours. With
-    fewer than three peaks in the `window` (start, end) there is no oscillation: ω = 0, and the line
-    is through log ∫E² at all times in it. The caller chooses the window: after the first transient,
+    fewer than three peaks in the `window` (start, end) no oscillation is seen, and the line is
+    through log ∫E² at all times in it. The caller chooses the window: after the first transient,
     before the noise floor or the saturation. Raises ValueError if it holds fewer than three times
     or an energy that is not positive.
     """
@@ -40,7 +43,7 @@ def measure_wave(
     log_energy = np.log(energy)
     at, height = _peaks(time, log_energy)
     if len(at) < FEWEST_PEAKS:
-        return Wave(0.0, 0.5 * _slope(time, log_energy))
+        return Wave(None, 0.5 * _slope(time, log_energy))
     return Wave(np.pi / _slope(np.arange(len(at), dtype=float), at), 0.5 * _slope(at, height))
 
 
