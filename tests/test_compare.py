@@ -130,7 +130,10 @@ def test_the_command_writes_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "begins"),
     [
-        (["--methods", "jko,jkp"], "--methods: expected some of jko, jko-network, jko-unsplit, jko-paper"),
+        (
+            ["--methods", "jko,jkp"],
+            "--methods: expected some of jko, jko-network, jko-unsplit, jko-paper",
+        ),
         (["--methods", ""], "--methods: expected some of"),
         (["--methods", "jko,jko"], "--methods: expected each method once"),
         (["--seeds", "0"], "--seeds: expected a number of runs, 1 or more, got 0"),

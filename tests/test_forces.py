@@ -46,11 +46,14 @@ coordinates = st.floats(-1e4, 1e4, width=32) | st.sampled_from(
 @settings(max_examples=40, deadline=None)
 def test_all_of_the_mass_is_deposited_inside(shape, x):
     """Wherever the particles are, at the ends and beyond: no index leaves the grid."""
-    mesh = kjko.Mesh((2.0,), (8,), shape)
-    index, weight = jax.vmap(mesh._stencil)(jnp.asarray(x))
-    assert index.min() >= 0 and index.max() < 8
-    assert weight.min() >= 0
-    np.testing.assert_allclose(mesh.deposit(jnp.asarray(x)).sum() * mesh.volume, 1, atol=2e-6)
+    for length, cells in ((2.0, 8), (8 * np.pi, 128), (0.7, 7)):
+        mesh, box, x = kjko.Mesh((length,), (cells,), shape), kjko.Box([length]), jnp.asarray(x)
+        for place in (x, box.wrap(x)):
+            index, weight = jax.vmap(mesh._stencil)(place)
+            assert index.min() >= 0 and index.max() < cells
+            assert weight.min() >= 0
+        mass = mesh.deposit(box.wrap(x)).sum() * mesh.volume
+        np.testing.assert_allclose(mass, 1, atol=2e-6)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -251,8 +254,9 @@ def plasma(force=kjko.Poisson, amplitude=0.5, collision_rate=0.0, number=500, **
     return problem, kjko.sample(law, number, 0, "lattice")
 
 
-def evolved(problem, particles, dt, end_time=2.0, integrator=None, control=None):
-    solver = kjko.Solver(control or kjko.Affine(1), dt, integrator or kjko.StrangMidpoint())
+def evolved(problem, particles, dt, end_time=2.0, integrator=None, control=None, **settings):
+    integrator = integrator or kjko.StrangMidpoint()
+    solver = kjko.Solver(control or kjko.Affine(1), dt, integrator, **settings)
     return [(s, r) for s, r in kjko.simulate(problem, solver, particles, end_time)]
 
 
@@ -281,7 +285,12 @@ def test_without_collisions_energy_is_conserved_to_second_order(force, double):
 
 @pytest.mark.parametrize(
     ("integrator", "order"),
-    [(kjko.StrangMidpoint(), 2), (kjko.Unsplit(kjko.DriftKick()), 1), (kjko.Lie(), 2)],
+    [
+        (kjko.StrangMidpoint(), 2),
+        (kjko.Unsplit(kjko.DriftKick()), 1),
+        (kjko.SymplecticEuler(), 1),
+        (kjko.Lie(), 2),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("force", [kjko.Poisson, kjko.Ampere])
@@ -296,6 +305,53 @@ def test_order_with_a_self_consistent_field(force, integrator, order, double):
     errors = [np.abs(end(dt, integrator) - exact).mean() for dt in TIME_STEPS]
     slope = np.polyfit(np.log(TIME_STEPS), np.log(errors), 1)[0]
     assert slope >= order - 0.25, f"errors {errors}, order {slope:.2f}"
+
+
+@pytest.mark.parametrize(("integrator", "order"), [(kjko.StrangMidpoint(), 2), (kjko.Lie(), 1)])
+def test_order_with_collisions_and_a_self_consistent_field(integrator, order, double):
+    """An affine control, at its minimum: the field energy and the mean of v² at t = 1."""
+    problem, particles = plasma(collision_rate=0.3, number=300)
+    control = kjko.Periodic(kjko.Affine(1, 2), problem.force.mesh.length)
+    fit = kjko.GaussNewton(steps=40, held_out=0.0, tolerance=1e-13)
+
+    def end(dt):
+        solver = kjko.Solver(control, dt, integrator, fit=fit)
+        *_, (_, record) = kjko.simulate(problem, solver, particles, 1.0)
+        return np.array([record["field_energy"], record["energy_kinetic"], record["entropy"]])
+
+    exact = end(0.0125)
+    errors = [np.abs(end(dt) - exact).sum() for dt in (0.2, 0.1, 0.05)]
+    slope = np.polyfit(np.log([0.2, 0.1, 0.05]), np.log(errors), 1)[0]
+    assert abs(slope - order) < 0.3, f"errors {errors}, order {slope:.2f}"
+
+
+def test_gauss_law_and_free_energy_with_collisions(double):
+    """Vlasov-Ampère-Fokker-Planck: Proposition 3."""
+    problem, particles = plasma(kjko.Ampere, collision_rate=0.5, uniform=0.2)
+    control = kjko.Gradient(kjko.Quadratics(1, periodic=True))
+    run = evolved(problem, particles, 0.1, 1.0, control=control, fit=kjko.Newton())
+    energies = np.array([record["free_energy"] for _, record in run])
+    assert np.diff(energies).max() < 1e-3 * abs(energies[0]) and energies[-1] < energies[0] - 0.1
+    assert max(problem.force.gauss_error(state.force) for state, _ in run) < 1e-12
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_a_field_in_more_dimensions_with_collisions(d):
+    """The free energy falls, momentum only by friction, and no particle leaves the box."""
+    length = [4 * np.pi] * d
+    position = kjko.CosinePosition(length, [0.3] * d, [1] * d)
+    law = kjko.Product(position, [[0.5] * d], [0.7 * np.eye(d)], [1.0])
+    force = kjko.Poisson(kjko.Mesh(length, [4] * d))
+    problem = kjko.Problem(force, law, 0.5, box=kjko.Box(length), mass=float(np.prod(length)))
+    control = kjko.Gradient(kjko.Quadratics(d, periodic=True))
+    particles = kjko.sample(law, 2000, 0, "lattice")
+    run = evolved(problem, particles, 0.1, 0.5, control=control, fit=kjko.Newton())
+    energies = np.array([record["free_energy"] for _, record in run])
+    assert np.all(np.diff(energies) < 0)
+    momenta = np.array([record["momentum"] for _, record in run]) / problem.mass
+    np.testing.assert_allclose(momenta[-1], 0.5 * np.exp(-0.25), rtol=0.05)
+    x = np.asarray(run[-1][0].particles.x)
+    assert x.min() >= 0 and x.max() < length[0]
 
 
 @pytest.mark.parametrize("force", [kjko.Poisson, kjko.Ampere])
