@@ -138,6 +138,36 @@ def test_two_streams(v0, tmp_path):
 
 
 @pytest.mark.slow
+def test_bump_on_tail(tmp_path):
+    run = in_full("bump-on-tail-1d", tmp_path)
+    assert np.diff(run["free_energy"]).max() <= 1e-3 * abs(run["free_energy"][0])
+    wave = wave_of(tmp_path / "run")
+    assert wave["rate"][0] == pytest.approx(wave["rate"][1], rel=0.05)
+
+
+@pytest.mark.slow
+def test_landau_2d(tmp_path):
+    run = in_full("landau-2d", tmp_path)
+    energy = run["energy_kinetic"] + run["energy_potential"]
+    assert np.ptp(energy) < 1e-3 * energy[0]
+
+
+@pytest.mark.slow
+def test_two_streams_with_three_velocities(tmp_path):
+    run = in_full("two-stream-1d3v", tmp_path)
+    assert np.diff(run["free_energy"]).max() <= 1e-3 * abs(run["free_energy"][0])
+    wave = wave_of(tmp_path / "run")
+    assert wave["rate"][0] == pytest.approx(wave["rate"][1], rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strength", ["weak", "strong"])
+def test_section_4_2_as_printed(strength, tmp_path):
+    run = in_full(f"vpfp-1d1v-paper-{strength}", tmp_path)
+    assert np.diff(run["free_energy"]).max() <= 1e-3 * abs(run["free_energy"][0])
+
+
+@pytest.mark.slow
 def test_strong_collisions_leave_no_vortex(tmp_path):
     run = in_full("two-stream-1d-strong", tmp_path)
     assert np.diff(run["free_energy"]).max() <= 1e-3 * abs(run["free_energy"][0])
