@@ -24,8 +24,7 @@ figures: .venv/installed
 	for case in $(CASES); do $(BIN)/kjko run $$case || exit; done
 	$(BIN)/kjko run periodic-1d \
 	    --set problem.potential.kind=cosine --set problem.potential.mode=2
-	$(BIN)/kjko compare gaussian-1d --seeds 5 \
-	    --methods jko,jko-paper,score,score-end-to-end,velocity-matching,langevin
+	$(BIN)/kjko compare gaussian-1d --seeds 5
 	$(BIN)/kjko compare double-well-1d --seeds 2 \
 	    --methods jko,jko-network,jko-unsplit,jko-paper,score,langevin
 	$(BIN)/kjko converge gaussian-1d
