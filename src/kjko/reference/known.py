@@ -79,6 +79,6 @@ def known_law(problem: Problem, dimension: int, times: Sequence[float]) -> Known
     asked = np.unique(np.round(times, 9))
     try:
         solution = grid_solution(problem, asked.tolist(), time_step=GRID_STEP)
-        return GridLaw(solution, problem.mass if isinstance(problem.force, Poisson) else 1.0)
+        return GridLaw(solution, problem.mass)
     except ValueError:  # no confinement, more velocities, or a density that the grid does not hold
         return None
