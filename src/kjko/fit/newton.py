@@ -14,7 +14,7 @@ from kjko.subproblem import Subproblem
 from kjko.transport import determinant
 
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
-SHORTER = (1.0, 0.5, 0.25, 0.125)  # fractions of the control that are tried
+FRACTIONS = tuple(np.arange(20, 0, -1) / 20)  # of a control that are tried
 STEP_MIN = 1e-3  # fraction of a step of Newton's iteration below which no shorter one is tried
 DET_MIN = 0.1  # least determinant of the move that is accepted at a fitted particle
 SOLVES = 40  # most iterations of conjugate gradients
@@ -29,9 +29,10 @@ class Newton(AbstractFit):
     a ridge on the coefficients of ψ. The ridge is the one that does best, in the condition's linear
     part, on the `held_out` part of the particles; if none does better there than zero, the control
     is zero. From there Newton's iteration on all of these, each step no longer than what lowers the
-    residual, until it would gain less than `tolerance` times the residual of no control (root mean
-    squares); `iterations` is a cap. No more than `particles` particles are used. Both choices are
-    drawn anew at every step. A control that would nearly fold the map is shortened.
+    residual, until one gains less than `tolerance` times the residual of no control (root mean
+    squares); `iterations` is a cap. A control that would nearly fold the map is fitted again with
+    ten times the ridge, as often as it takes. No more than `particles` particles are used. Both
+    choices are drawn anew at every step.
 
     The loss and held-out loss that it reports are those of the first solution, of the linear part.
 
@@ -61,8 +62,7 @@ class Newton(AbstractFit):
         start = condition.linearise(condition.response(zero))
         chosen, ridge, useful = choose_ridge(start, condition.g, fitted)
         chosen = jnp.where(useful, chosen, 0.0)
-        c, iterations = self._iterate(condition, start, ridge, chosen, useful)
-        c = c * _shortening(subproblem, condition.response(c))
+        c, iterations = self._solve(condition, start, ridge, chosen, useful)
         seen = condition.control_of(chosen)
         parts = (slice(None, fitted), slice(fitted, None))
         loss, loss_heldout = (
@@ -70,6 +70,31 @@ class Newton(AbstractFit):
             for part in parts
         )
         return FitResult(condition.control_of(c), loss, loss_heldout, iterations)
+
+    def _solve(
+        self,
+        condition: Optimality,
+        start: AbstractDesign,
+        ridge: Float[Array, ""],
+        chosen: Float[Array, " p"],
+        useful: Bool[Array, ""],
+    ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
+        """The solution with the chosen ridge, or the least larger one that does not nearly fold the
+        map; if they all do, a fraction of the last.
+        """
+
+        def attempt(carry):
+            ridge, *_, count = carry
+            c, more = self._iterate(condition, start, ridge, chosen, useful)
+            return 10 * ridge, c, _safe_fraction(condition, c), count + more
+
+        def go_on(carry):
+            ridge, _, fraction, _ = carry
+            return (fraction < 1) & (ridge < 2 * RIDGES[0])
+
+        state = (ridge, chosen, jnp.zeros((), ridge.dtype), jnp.asarray(0))
+        _, c, fraction, count = jax.lax.while_loop(go_on, attempt, state)
+        return fraction * c, count
 
     def _iterate(
         self,
@@ -104,9 +129,9 @@ class Newton(AbstractFit):
                 return ~(objective(trial, residual) <= before) & (fraction > STEP_MIN)
 
             tried = jax.lax.while_loop(too_long, shorten, shorten((2.0, c, r)))
-            lower = objective(*tried[1:]) < before
-            c, r = (jnp.where(lower, new, old) for new, old in ((tried[1], c), (tried[2], r)))
-            return c, r, jnp.where(lower, direction @ right, 0.0), count + 1
+            gain = before - objective(*tried[1:])
+            c, r = (jnp.where(gain > 0, new, old) for new, old in ((tried[1], c), (tried[2], r)))
+            return c, r, gain, count + 1
 
         def go_on(carry):
             *_, gain, count = carry
@@ -190,8 +215,10 @@ def _random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
     return jax.random.permutation(order_key, rows)
 
 
-def _shortening(subproblem: Subproblem, by: Response) -> Float[Array, ""]:
+def _safe_fraction(condition: Optimality, c: Float[Array, " p"]) -> Float[Array, ""]:
     """The largest of the fractions of a control up to which the map folds at no particle."""
-    lowest = jnp.stack([jnp.min(determinant(s * by.matrix, subproblem.dt)) for s in SHORTER])
+    matrix, dt = condition.response(c).matrix, condition.subproblem.dt
+    fractions = jnp.asarray(FRACTIONS, dtype=c.dtype)
+    lowest = jax.lax.map(lambda s: jnp.min(determinant(s * matrix, dt)), fractions)
     safe = jnp.flip(jnp.cumprod(jnp.flip(lowest > DET_MIN)))  # and so for all smaller ones
-    return jnp.max(jnp.asarray(SHORTER, dtype=by.u.dtype) * safe)
+    return jnp.max(fractions * safe)
