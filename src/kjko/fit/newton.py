@@ -9,7 +9,7 @@ from kjko.controls import Gradient
 from kjko.features.basis import AbstractDesign
 from kjko.fit.held_out import number_held_out
 from kjko.fit.optimality import Optimality
-from kjko.interfaces import AbstractFit, Control, FitResult, Response, Stage
+from kjko.interfaces import AbstractFit, Control, FitResult, Stage
 from kjko.subproblem import Subproblem
 from kjko.transport import determinant
 
