@@ -182,7 +182,7 @@ class NewtonTable(Table):
     kind: Literal["newton"] = "newton"
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
     particles: Annotated[int, Field(ge=10)] = 50_000
-    tolerance: PositiveFloat = 1e-3
+    tolerance: PositiveFloat = 1e-2
     iterations: Count = 20
 
 

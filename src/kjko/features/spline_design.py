@@ -81,8 +81,8 @@ def _transposed(differences: Float[Array, "d j k"], axis: int) -> Float[Array, "
 
 
 @lru_cache
-def _penalty_band(table: Table) -> Float[np.ndarray, "columns a k b"]:
-    """R in the form of `_band`."""
+def _penalty_blocks(table: Table) -> Float[np.ndarray, "two m w w"]:
+    """R in the form of `Gram.blocks`, for one S."""
     in_x, in_v = table.differences()
     columns, n_v = table.shape
     band = np.zeros((columns, ORDER, n_v, 2 * ORDER - 1))
@@ -92,7 +92,7 @@ def _penalty_band(table: Table) -> Float[np.ndarray, "columns a k b"]:
     for b in range(1 - ORDER, ORDER):
         rows = np.arange(max(0, -b), n_v - max(0, b))
         band[:, 0, rows, b + ORDER - 1] += in_v[rows, rows + b][None]
-    return band
+    return np.append(band, 0.0)[_block_index(table)]
 
 
 @lru_cache
@@ -147,7 +147,7 @@ class Gram(NamedTuple):
     """Mᵀ w M / Σw, but for what couples the cross products and the pairs with each other."""
 
     cross: Float[Array, "q q"]
-    bands: Float[Array, "d columns a k b"]
+    blocks: Float[Array, "d two m w w"]  # of each pair, the diagonal ones and the upper ones
 
 
 class SplineDesign(AbstractDesign):
@@ -216,17 +216,18 @@ class SplineDesign(AbstractDesign):
             products = in_x[:, :, None] * in_v[:, None, :]
             cells = self._sum_over_cells(k, products.reshape(len(weights), -1))
             bands.append(_band(self.table, cells.reshape(*self.table.cells, len(PAIR), -1)))
-        return Gram((self.cross * weights[:, None]).T @ self.cross, jnp.stack(bands))
+        flat = jnp.stack([jnp.append(band, 0.0) for band in bands])
+        cross = (self.cross * weights[:, None]).T @ self.cross
+        return Gram(cross, flat[:, _block_index(self.table)])
 
     def factor(self, gram: Gram, ridge: Float[Array, ""]) -> Any:
         """Of the diagonal blocks, the cross products and each pair, up to rounding."""
-        rough = jnp.asarray(_penalty_band(self.table), gram.bands.dtype)
-        bands = gram.bands + self.unit * ridge * rough[None]
-        rounding = ROUNDING * jnp.finfo(bands.dtype).eps
-        largest = jnp.max(bands[:, :, 0, :, ORDER - 1], axis=(1, 2), keepdims=True)
-        bands = bands.at[:, :, 0, :, ORDER - 1].add(self.unit * FLOOR + rounding * largest)
-        flat = jnp.pad(bands.reshape(len(bands), -1), ((0, 0), (0, 1)))
-        diagonal, upper = jnp.moveaxis(flat[:, _block_index(self.table)], 1, 0)
+        rough = jnp.asarray(_penalty_blocks(self.table), gram.blocks.dtype)
+        diagonal, upper = jnp.moveaxis(gram.blocks + self.unit * ridge * rough[None], 1, 0)
+        rounding = ROUNDING * jnp.finfo(diagonal.dtype).eps
+        largest = jnp.max(jnp.diagonal(diagonal, axis1=2, axis2=3), axis=(1, 2))
+        floor = (self.unit * FLOOR + rounding * largest)[:, None, None, None]
+        diagonal += floor * jnp.eye(diagonal.shape[-1], dtype=floor.dtype)[None, None]
         pairs = jax.vmap(block_tridiagonal.factor)(diagonal, upper)
         q = len(gram.cross)
         if q == 0:

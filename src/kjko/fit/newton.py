@@ -42,7 +42,7 @@ class Newton(AbstractFit):
 
     held_out: float = 0.2
     particles: int = 50_000
-    tolerance: float = 1e-3
+    tolerance: float = 1e-2
     iterations: int = 20
 
     def __call__(
