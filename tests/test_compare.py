@@ -9,8 +9,9 @@ from test_cli import kjko as command
 from test_cli import line, quiet  # noqa: F401  the fixture
 
 from kjko.case import BadInput, load
-from kjko.compare import METHODS, cases_of, compare
+from kjko.compare import METHODS, _sliced_ratio, cases_of, compare
 from kjko.comparison import COLUMNS
+from kjko.reference import known_law
 from kjko.run import start
 from kjko.store import read_series
 
@@ -95,14 +96,31 @@ def test_without_a_known_law():
     assert result.free_energy == []
 
 
-def test_against_a_grid():
-    """Score errors at some steps only; the starting error of KL is that of the sample."""
-    short = ["particles.number=60", "solver.end_time=0.1"]
-    result = study(["jko", "score"], name="double-well-1d", overrides=short)
-    for outcome in result.outcomes:
-        assert outcome.failure is None
-        assert outcome.errors["score_error"] is not None
-        assert outcome.errors["kl_error"] < 0.5
+def test_sliced_distance_is_one_for_exact_samples():
+    short = ["particles.number=500", "particles.sampling=random", "solver.end_time=0.2"]
+    [outcome] = study(["langevin"], name="gaussian-3d", overrides=short).outcomes
+    assert outcome.errors["sliced_wasserstein"] == pytest.approx(1, abs=0.5)
+    law = known_law(load("gaussian-3d").build().problem, 3, [])
+    samples = [law.sample(0.5, 500, seed) for seed in range(7, 17)]
+    ratios = [_sliced_ratio(law, 0.5, z[:, :3], z[:, 3:]) for z in samples]
+    assert np.mean(ratios) == pytest.approx(1, abs=0.3)
+    shifted = [_sliced_ratio(law, 0.5, z[:, :3] + 1, z[:, 3:]) for z in samples]
+    assert np.mean(shifted) > 3
+
+
+@pytest.mark.parametrize("rate", [2.0, 5.0])
+def test_against_a_grid(rate):
+    """The default is close to it, in substeps too."""
+    short = ["particles.number=2000", "solver.end_time=0.4", f"problem.collision_rate={rate}"]
+    result = study(["jko", "langevin"], name="double-well-1d", overrides=short)
+    jko, langevin = result.outcomes
+    assert jko.failure is None and langevin.failure is None
+    start = jko.records[0]["kl_stationary"]
+    assert jko.errors["kl_error"] < 0.02 * start
+    drift = [r["drift_error"] for r in jko.records[1:]]
+    assert jko.errors["score_error"] == pytest.approx(np.mean(drift))
+    assert 0 < jko.errors["score_error"] < 0.1
+    assert 0.5 < langevin.errors["marginal_error"] < 2
 
 
 def test_the_command_writes_a_folder(tmp_path):

@@ -147,13 +147,16 @@ def test_the_law_of_a_plasma():
     assert law.free_energy(0.01) < law.free_energy(0.0)
     several = kjko.Product(position, np.zeros((1, 2)), np.eye(2)[None], np.ones(1))
     problem = kjko.Problem(force, several, 0.1, box=kjko.Box(length), mass=4 * np.pi)
-    assert known_law(problem, 1, [0.01]) is None
+    with pytest.raises(ValueError, match="one position and one velocity"):
+        known_law(problem, 1, [0.01])
 
 
 def test_which_law_is_known(grid):
     problem, exact, _ = grid
     assert type(known_law(problem, 1, [TIME])) is type(exact)
     free = kjko.Problem(kjko.External(lambda x: 0.0 * x[0]), problem.law)
-    assert known_law(free, 1, [TIME]) is None
+    with pytest.raises(ValueError, match="does not confine"):
+        known_law(free, 1, [TIME])
     well = kjko.Problem(kjko.External(kjko.Multiwell()), asymmetric_problem(2).law)
-    assert known_law(well, 2, [TIME]) is None
+    with pytest.raises(ValueError, match="one position and one velocity"):
+        known_law(well, 2, [TIME])

@@ -94,7 +94,7 @@ def compare(
     cases = cases_of(name, overrides, methods)
     for case in cases.values():
         case.build()  # refuse all that can be refused before the first run
-    law, steps = _known(next(iter(cases.values())))
+    law, steps = _known(next(iter(cases.values())), progress)
     outcomes = []
     for seed in range(seeds):
         for method, case in cases.items():
@@ -113,14 +113,18 @@ def compare(
     return result
 
 
-def _known(case: Case) -> tuple[KnownLaw | None, list[int]]:
+def _known(case: Case, progress: Callable[[str], None]) -> tuple[KnownLaw | None, list[int]]:
     """The law, and the steps at which it is known on a grid: at their ends and their middles."""
     dt = case.solver.time_step
     total = number_of_steps(case.solver.end_time, dt)
     spread = np.linspace(1, total, min(total, MEASURED)).round().astype(int)
     steps = sorted({int(step) for step in spread})
     times = [time for step in steps for time in ((step - 0.5) * dt, step * dt)]
-    return known_law(case.build().problem, case.problem.dimension, times), steps
+    try:
+        return known_law(case.build().problem, case.problem.dimension, times), steps
+    except ValueError as error:
+        progress(f"no law is known to hold the runs to: {error}")
+        return None, steps
 
 
 def _run(method: str, case: Case, law: KnownLaw | None, steps: list[int]) -> Outcome:

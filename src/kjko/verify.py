@@ -62,13 +62,13 @@ def verify(case: Case, folder: Path) -> Verification:
     snapshots = [_particles(file) for file in files]
     times = [float(s["time"]) for s in snapshots]
     end = records[-1]["time"]
-    law = known_law(case.build().problem, case.problem.dimension, [*times, end])
-    if law is None:
+    try:
+        law = known_law(case.build().problem, case.problem.dimension, [*times, end])
+    except ValueError as error:
         raise BadInput(
-            f"{folder}: no law is known to hold it to; expected a Gaussian problem, or one position"
-            " and one velocity coordinate, in an external potential or a Poisson field, that a grid"
-            " resolves"
-        )
+            f"{folder}: no law is known to hold it to; expected a Gaussian problem, or one that a"
+            f" grid resolves ({error})"
+        ) from None
     return _hold(law, records, times, snapshots)
 
 

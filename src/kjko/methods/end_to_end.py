@@ -20,6 +20,7 @@ from kjko.interfaces import (
     TimeDependentControl,
 )
 from kjko.problem import Problem
+from kjko.transport import BLOCK
 
 LAG = 20.0  # pushes, at the beginning
 PUSHED = 2000  # particles at most
@@ -131,8 +132,10 @@ def end_to_end_step(
     t = (state.step * solver.time_step).astype(state.particles.v.dtype)
     particles, force, info = method.push(problem, solver, control, t, state.particles, state.force)
     particles = eqx.tree_at(lambda p: p.x, particles, problem.wrap(particles.x))
-    losses = jax.vmap(lambda x, v: method.objective(control, problem, t, x, v))(
-        state.particles.x, state.particles.v
+    losses = jax.lax.map(
+        lambda at: method.objective(control, problem, t, *at),
+        (state.particles.x, state.particles.v),
+        batch_size=BLOCK,
     )
     fitted, held = _split(state, solver.fit.held_out, key)
     fit = FitResult(control, jnp.mean(losses[fitted]), jnp.mean(losses[held]), solver.fit.steps)

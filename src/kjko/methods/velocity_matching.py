@@ -13,7 +13,7 @@ from kjko.interfaces import ForceState, Particles, State, StepInfo, TimeDependen
 from kjko.methods.end_to_end import AbstractEndToEnd, end_to_end_step, train
 from kjko.methods.score_end_to_end import ScoreEndToEnd
 from kjko.problem import Problem
-from kjko.transport import determinant
+from kjko.transport import BLOCK, determinant
 
 GUIDE = ScoreEndToEnd()  # moves the particles of the training
 
@@ -87,10 +87,16 @@ class VelocityMatching(AbstractEndToEnd):
         force: ForceState,
     ) -> tuple[Particles, ForceState, StepInfo]:
         dt, d = solver.time_step, particles.v.shape[1]
-        at = jax.vmap(_velocity_and_slopes, in_axes=(None, None, 0, 0))
-        w, first = at(control, t, particles.x, particles.v)
+
+        def at(t, particles):
+            rows = (particles.x, particles.v)
+            return jax.lax.map(
+                lambda row: _velocity_and_slopes(control, t, *row), rows, batch_size=BLOCK
+            )
+
+        w, first = at(t, particles)
         half = _moved(particles, w, dt / 2, determinant(first, dt / 2))  # z at t + dt/2
-        w, second = at(control, t + dt / 2, half.x, half.v)
+        w, second = at(t + dt / 2, half)
         identity = jnp.eye(2 * d, dtype=w.dtype)[None]
         det = determinant(second @ (identity + dt / 2 * first), dt)
         moved = _moved(particles, w, dt, det)  # z at t + dt

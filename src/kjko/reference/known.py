@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from kjko.forces import External, Poisson
 from kjko.problem import Problem
 from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.gaussian import exact_gaussian
@@ -69,16 +68,15 @@ class GridLaw:
         return self._densities[int(np.argmin(np.abs(self.solution.times - time)))]
 
 
-def known_law(problem: Problem, dimension: int, times: Sequence[float]) -> KnownLaw | None:
-    """The exact Gaussian law; else, in one dimension, the grid's at these times; else None."""
+def known_law(problem: Problem, dimension: int, times: Sequence[float]) -> KnownLaw:
+    """The exact Gaussian law; else, in one dimension, the grid's at these times.
+
+    Raises ValueError, with the reason, if there is neither.
+    """
     exact = exact_gaussian(problem)
     if exact is not None:
         return exact
-    if dimension != 1 or not isinstance(problem.force, External | Poisson):
-        return None
+    if dimension != 1:
+        raise ValueError("a grid solution is for one position and one velocity coordinate")
     asked = np.unique(np.round(times, 9))
-    try:
-        solution = grid_solution(problem, asked.tolist(), time_step=GRID_STEP)
-        return GridLaw(solution, problem.mass)
-    except ValueError:  # no confinement, more velocities, or a density that the grid does not hold
-        return None
+    return GridLaw(grid_solution(problem, asked.tolist(), time_step=GRID_STEP), problem.mass)
