@@ -70,8 +70,8 @@ def draw_time_to_accuracy(axes: Axes, case: dict, error: str, title: str) -> Non
         for name, run in case["runs"].items():
             if run["method"] == method == "default":
                 place = (run["seconds"]["median"], run["errors"][error])
-                label = "N = {}, Δt = {}".format(*name.split(", ")[1:])
-                axes.annotate(label, place, (4, 3), textcoords="offset points", fontsize=6)
+                label = "N = {}\nΔt = {}".format(*name.split(", ")[1:])
+                axes.annotate(label, place, (-12, 6), textcoords="offset points", fontsize=6)
     axes.set_xlabel("wall time to T = 10, without compilation [s]")
     axes.set_title(title)
     axes.margins(0.25)
