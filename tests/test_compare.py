@@ -88,8 +88,11 @@ def test_a_failed_run_has_no_errors_and_stops_no_other():
 
 
 def test_without_a_known_law():
-    """Only the clock is left; nothing is refused."""
-    result = study(["jko-paper", "langevin"], name="multiwell-3d", overrides=SMALL[:2])
+    """Only the clock is left; the reason is told, and nothing is refused."""
+    told = []
+    methods = ["jko-paper", "langevin"]
+    result = compare("multiwell-3d", SMALL[:2], methods, 1, told.append, lambda result: None)
+    assert told[0].startswith("no law is known to hold the runs to: ")
     for outcome in result.outcomes:
         assert outcome.failure is None and outcome.errors["kl_error"] is None
         assert outcome.errors["wall_seconds"] is not None
@@ -100,7 +103,7 @@ def test_sliced_distance_is_one_for_exact_samples():
     short = ["particles.number=500", "particles.sampling=random", "solver.end_time=0.2"]
     [outcome] = study(["langevin"], name="gaussian-3d", overrides=short).outcomes
     assert outcome.errors["sliced_wasserstein"] == pytest.approx(1, abs=0.5)
-    law = known_law(load("gaussian-3d").build().problem, 3, [])
+    law = known_law(load("gaussian-3d").build().problem, [])
     samples = [law.sample(0.5, 500, seed) for seed in range(7, 17)]
     ratios = [_sliced_ratio(law, 0.5, z[:, :3], z[:, 3:]) for z in samples]
     assert np.mean(ratios) == pytest.approx(1, abs=0.3)

@@ -138,7 +138,7 @@ def test_the_law_of_a_plasma():
     normal = kjko.Product(position, np.zeros((1, 1)), np.ones((1, 1, 1)), np.ones(1))
     force = kjko.Poisson(kjko.Mesh(length, [16]))
     problem = kjko.Problem(force, normal, 0.1, box=kjko.Box(length), mass=4 * np.pi)
-    law = known_law(problem, 1, [0.0, 0.01])
+    law = known_law(problem, [0.0, 0.01])
     particles = kjko.sample(normal, 200)
     x, v = np.asarray(particles.x, dtype=float), np.asarray(particles.v, dtype=float)
     np.testing.assert_allclose(law.log_f(0.0, x, v), particles.log_f, atol=1e-4)
@@ -148,15 +148,15 @@ def test_the_law_of_a_plasma():
     several = kjko.Product(position, np.zeros((1, 2)), np.eye(2)[None], np.ones(1))
     problem = kjko.Problem(force, several, 0.1, box=kjko.Box(length), mass=4 * np.pi)
     with pytest.raises(ValueError, match="one position and one velocity"):
-        known_law(problem, 1, [0.01])
+        known_law(problem, [0.01])
 
 
 def test_which_law_is_known(grid):
     problem, exact, _ = grid
-    assert type(known_law(problem, 1, [TIME])) is type(exact)
+    assert type(known_law(problem, [TIME])) is type(exact)
     free = kjko.Problem(kjko.External(lambda x: 0.0 * x[0]), problem.law)
     with pytest.raises(ValueError, match="does not confine"):
-        known_law(free, 1, [TIME])
+        known_law(free, [TIME])
     well = kjko.Problem(kjko.External(kjko.Multiwell()), asymmetric_problem(2).law)
     with pytest.raises(ValueError, match="one position and one velocity"):
-        known_law(well, 2, [TIME])
+        known_law(well, [TIME])

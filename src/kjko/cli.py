@@ -231,7 +231,8 @@ def _tell_wave(folder: Path) -> None:
         where += f", t = {start:.3g} to {end:.3g}"
     parts = []
     for name, key in (("omega", "frequency"), ("gamma", "rate")):
-        found, theory = measured.get(key), f"theory {round(wave['theory'][key], 9):.5g}"
+        exact = abs(round(wave["theory"][key], 9)) if key == "frequency" else wave["theory"][key]
+        found, theory = measured.get(key), f"theory {exact:.5g}"  # a root's zero is 1e-16
         parts.append(f"{name} {'not seen' if found is None else f'= {found:.5g}'} ({theory})")
     typer.echo(f"wave of {where}: {', '.join(parts)}")
 

@@ -120,8 +120,9 @@ def _known(case: Case, progress: Callable[[str], None]) -> tuple[KnownLaw | None
     spread = np.linspace(1, total, min(total, MEASURED)).round().astype(int)
     steps = sorted({int(step) for step in spread})
     times = [time for step in steps for time in ((step - 0.5) * dt, step * dt)]
+    problem = case.build().problem
     try:
-        return known_law(case.build().problem, case.problem.dimension, times), steps
+        return known_law(problem, times), steps
     except ValueError as error:
         progress(f"no law is known to hold the runs to: {error}")
         return None, steps

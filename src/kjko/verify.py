@@ -62,8 +62,9 @@ def verify(case: Case, folder: Path) -> Verification:
     snapshots = [_particles(file) for file in files]
     times = [float(s["time"]) for s in snapshots]
     end = records[-1]["time"]
+    problem = case.build().problem
     try:
-        law = known_law(case.build().problem, case.problem.dimension, [*times, end])
+        law = known_law(problem, [*times, end])
     except ValueError as error:
         raise BadInput(
             f"{folder}: no law is known to hold it to; expected a Gaussian problem, or one that a"

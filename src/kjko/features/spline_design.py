@@ -216,7 +216,7 @@ class SplineDesign(AbstractDesign):
             products = in_x[:, :, None] * in_v[:, None, :]
             cells = self._sum_over_cells(k, products.reshape(len(weights), -1))
             bands.append(_band(self.table, cells.reshape(*self.table.cells, len(PAIR), -1)))
-        flat = jnp.stack([jnp.append(band, 0.0) for band in bands])
+        flat = jnp.pad(jnp.stack(bands).reshape(len(bands), -1), ((0, 0), (0, 1)))
         cross = (self.cross * weights[:, None]).T @ self.cross
         return Gram(cross, flat[:, _block_index(self.table)])
 

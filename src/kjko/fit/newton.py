@@ -29,10 +29,11 @@ class Newton(AbstractFit):
     a ridge on the coefficients of ψ. The ridge is the one that does best, in the condition's linear
     part, on the `held_out` part of the particles; if none does better there than zero, the control
     is zero. From there Newton's iteration on all of these, each step no longer than what lowers the
-    residual, until one gains less than `tolerance` times the residual of no control (root mean
-    squares); `iterations` is a cap. A control that would nearly fold the map is fitted again with
-    ten times the ridge, as often as it takes. No more than `particles` particles are used. Both
-    choices are drawn anew at every step.
+    residual, until one lowers its mean square by less than `tolerance`² of that of no control;
+    `iterations` is a cap. A control that would nearly fold the map at a fitted particle is fitted
+    again with ten times the ridge, up to the largest, and then shortened. No more than `particles`
+    particles are used. Both choices are drawn anew at every step. The iterations that it reports
+    are those of all ridges.
 
     The loss and held-out loss that it reports are those of the first solution, of the linear part.
 
@@ -90,7 +91,7 @@ class Newton(AbstractFit):
 
         def go_on(carry):
             ridge, _, fraction, _ = carry
-            return (fraction < 1) & (ridge < 2 * RIDGES[0])
+            return (fraction < 1) & (ridge < 2 * RIDGES[0])  # the largest, but for rounding
 
         state = (ridge, chosen, jnp.zeros((), ridge.dtype), jnp.asarray(0))
         _, c, fraction, count = jax.lax.while_loop(go_on, attempt, state)
@@ -216,7 +217,7 @@ def _random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
 
 
 def _safe_fraction(condition: Optimality, c: Float[Array, " p"]) -> Float[Array, ""]:
-    """The largest of the fractions of a control up to which the map folds at no particle."""
+    """The largest of the fractions of a control up to which the map folds nowhere; 0 if none."""
     matrix, dt = condition.response(c).matrix, condition.subproblem.dt
     fractions = jnp.asarray(FRACTIONS, dtype=c.dtype)
     lowest = jax.lax.map(lambda s: jnp.min(determinant(s * matrix, dt)), fractions)

@@ -68,15 +68,13 @@ class GridLaw:
         return self._densities[int(np.argmin(np.abs(self.solution.times - time)))]
 
 
-def known_law(problem: Problem, dimension: int, times: Sequence[float]) -> KnownLaw:
-    """The exact Gaussian law; else, in one dimension, the grid's at these times.
+def known_law(problem: Problem, times: Sequence[float]) -> KnownLaw:
+    """The exact Gaussian law; else, with one position and one velocity, the grid's at these times.
 
     Raises ValueError, with the reason, if there is neither.
     """
     exact = exact_gaussian(problem)
     if exact is not None:
         return exact
-    if dimension != 1:
-        raise ValueError("a grid solution is for one position and one velocity coordinate")
     asked = np.unique(np.round(times, 9))
     return GridLaw(grid_solution(problem, asked.tolist(), time_step=GRID_STEP), problem.mass)
