@@ -343,11 +343,26 @@ def test_a_control_that_would_fold_is_fitted_again_with_a_larger_ridge(double):
 
     iterate = jax.jit(lambda ridge: fit._iterate(condition, start, ridge, zero, useful)[0])
     first = RIDGES[-1]
-    c, _ = jax.jit(lambda ridge: fit._solve(condition, start, ridge, zero, useful))(first)
+    c, _ = jax.jit(lambda ridge: fit._solve(condition, stage, start, ridge, zero, useful))(first)
     fitted = [iterate(ridge) for ridge in sorted(RIDGES)]
     safe = [bool(least(candidate) > DET_MIN) for candidate in fitted]
     assert not safe[0] and any(safe)
     np.testing.assert_allclose(c, fitted[safe.index(True)], rtol=1e-6, atol=1e-9)
+
+
+def test_no_particle_folds_fitted_or_not(double):
+    """A noisy density, fitted at few of the particles."""
+    _, stage, subproblem = gaussian_step(1, 0.05, 0.1, number=2000, collision_rate=5.0)
+    noise = np.random.default_rng(0).normal(size=2000)
+    stage = eqx.tree_at(lambda s: s.log_f, stage, stage.log_f + 0.3 * noise)
+    run = compiled(Splines(1, (24, 9)), particles=60)
+    lowest = []
+    for seed in range(6):
+        control = run(subproblem, stage, jax.random.key(seed)).control
+        assert jnp.any(control.coefficients != 0)
+        matrix = jax.jit(lambda control: response(control, stage).matrix)(control)
+        lowest.append(float(jnp.min(determinant(matrix, subproblem.dt))))
+    assert min(lowest) > DET_MIN
 
 
 def test_rows_of_the_subset():

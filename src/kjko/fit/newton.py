@@ -11,12 +11,12 @@ from kjko.fit.held_out import number_held_out
 from kjko.fit.optimality import Optimality
 from kjko.interfaces import AbstractFit, Control, FitResult, Stage
 from kjko.subproblem import Subproblem
-from kjko.transport import determinant
+from kjko.transport import determinant, response
 
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
 FRACTIONS = tuple(np.arange(20, 0, -1) / 20)  # of a control that are tried
 STEP_MIN = 1e-3  # fraction of a step of Newton's iteration below which no shorter one is tried
-DET_MIN = 0.1  # least determinant of the move that is accepted at a fitted particle
+DET_MIN = 0.1  # least determinant of the move that is accepted
 SOLVES = 40  # most iterations of conjugate gradients
 SOLVE_TOLERANCE = 1e-3  # their residual's, relative
 SCAN_TOLERANCE = 1e-2  # the same, for the candidates
@@ -30,7 +30,7 @@ class Newton(AbstractFit):
     part, on the `held_out` part of the particles; if none does better there than zero, the control
     is zero. From there Newton's iteration on all of these, each step no longer than what lowers the
     residual, until one lowers its mean square by less than `tolerance`² of that of no control;
-    `iterations` is a cap. A control that would nearly fold the map at a fitted particle is fitted
+    `iterations` is a cap. A control that would nearly fold the map at any particle is fitted
     again with ten times the ridge, up to the largest, and then shortened. No more than `particles`
     particles are used. Both choices are drawn anew at every step. The iterations that it reports
     are those of all ridges.
@@ -63,7 +63,7 @@ class Newton(AbstractFit):
         start = condition.linearise(condition.response(zero))
         chosen, ridge, useful = choose_ridge(start, condition.g, fitted)
         chosen = jnp.where(useful, chosen, 0.0)
-        c, iterations = self._solve(condition, start, ridge, chosen, useful)
+        c, iterations = self._solve(condition, stage, start, ridge, chosen, useful)
         seen = condition.control_of(chosen)
         parts = (slice(None, fitted), slice(fitted, None))
         loss, loss_heldout = (
@@ -75,19 +75,22 @@ class Newton(AbstractFit):
     def _solve(
         self,
         condition: Optimality,
+        stage: Stage,
         start: AbstractDesign,
         ridge: Float[Array, ""],
         chosen: Float[Array, " p"],
         useful: Bool[Array, ""],
     ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
         """The solution with the chosen ridge, or the least larger one that does not nearly fold the
-        map; if they all do, a fraction of the last.
+        map at any particle, fitted or not; if they all do, a fraction of the last.
         """
 
         def attempt(carry):
             ridge, *_, count = carry
             c, more = self._iterate(condition, start, ridge, chosen, useful)
-            return 10 * ridge, c, _safe_fraction(condition, c), count + more
+            matrix = response(condition.control_of(c), stage).matrix
+            fraction = _safe_fraction(matrix, condition.subproblem.dt)
+            return 10 * ridge, c, fraction, count + more
 
         def go_on(carry):
             ridge, _, fraction, _ = carry
@@ -216,10 +219,9 @@ def _random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
     return jax.random.permutation(order_key, rows)
 
 
-def _safe_fraction(condition: Optimality, c: Float[Array, " p"]) -> Float[Array, ""]:
+def _safe_fraction(matrix: Float[Array, "n d d"], dt: float) -> Float[Array, ""]:
     """The largest of the fractions of a control up to which the map folds nowhere; 0 if none."""
-    matrix, dt = condition.response(c).matrix, condition.subproblem.dt
-    fractions = jnp.asarray(FRACTIONS, dtype=c.dtype)
+    fractions = jnp.asarray(FRACTIONS, dtype=matrix.dtype)
     lowest = jax.lax.map(lambda s: jnp.min(determinant(s * matrix, dt)), fractions)
     safe = jnp.flip(jnp.cumprod(jnp.flip(lowest > DET_MIN)))  # and so for all smaller ones
     return jnp.max(fractions * safe)
