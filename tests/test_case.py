@@ -69,10 +69,11 @@ def test_defaults_are_those_of_the_library(settings, fit):
     assert solver.fit == fit
 
 
-def test_the_default_control_is_splines_for_the_number_of_particles():
-    for number in (20, 3000):
-        control = load("multiwell-1d", [f"particles.number={number}"]).build().solver.control
-        assert control.basis == kjko.Splines(1, particles=number)
+def test_the_default_control_is_splines_for_the_number_of_fitted_particles():
+    for number, most in ((20, 50_000), (3000, 50_000), (3000, 20)):
+        settings = [f"particles.number={number}", f"solver.fit.particles={most}"]
+        control = load("multiwell-1d", settings).build().solver.control
+        assert control.basis == kjko.Splines(1, particles=min(number, most))
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,11 @@ def control(case: CaseTable, problem: Problem) -> Control | TimeDependentControl
     length = None if problem.box is None else tuple(problem.box.length.tolist())
     key = jax.random.key(case.particles.seed)
     if isinstance(table, SplinesTable):
+        fitted = case.particles.number
+        if isinstance(case.solver.fit, NewtonTable):
+            fitted = min(fitted, case.solver.fit.particles)
         with at("solver.control"):
-            basis = Splines(d_x, table.cells, length, d, particles=case.particles.number)
-            return Gradient(basis)
+            return Gradient(Splines(d_x, table.cells, length, d, particles=fitted))
     if isinstance(table, FourierHermiteTable):
         with at("solver.control"):
             return Gradient(FourierHermite(d_x, table.size, length, d))

@@ -102,7 +102,7 @@ class GaussNewton(AbstractFit):
     ) -> Float[Array, "p p"]:
         """G, summed over blocks of particles."""
         n = stage.v.shape[0]
-        size = min(BLOCK, n)
+        size = min(BLOCK, n, self.particles)
         number = min(self.particles, n) // size
         spread = jnp.asarray(np.linspace(0, n - 1, number * size).astype(np.int32))
 

@@ -75,7 +75,7 @@ class Newton(AbstractFit):
     def _solve(
         self,
         condition: Optimality,
-        stage: Stage,
+        everyone: Stage,
         start: AbstractDesign,
         ridge: Float[Array, ""],
         chosen: Float[Array, " p"],
@@ -88,7 +88,7 @@ class Newton(AbstractFit):
         def attempt(carry):
             ridge, *_, count = carry
             c, more = self._iterate(condition, start, ridge, chosen, useful)
-            matrix = response(condition.control_of(c), stage).matrix
+            matrix = response(condition.control_of(c), everyone).matrix
             fraction = _safe_fraction(matrix, condition.subproblem.dt)
             return 10 * ridge, c, fraction, count + more
 
@@ -209,19 +209,35 @@ def choose_ridge(
 
 
 def _random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
-    """At most `number` of n rows in random order: one of each of as many equal stretches."""
-    place_key, order_key = jax.random.split(key)
+    """At most `number` of n rows in random order: one of each of as many equal stretches of a ring
+    of rows that is turned at random, so that all are as likely.
+    """
+    place_key, order_key, turn_key = jax.random.split(key, 3)
     number = min(n, number)
     if number == n:
         return jax.random.permutation(order_key, n)
     edges = jnp.asarray(np.linspace(0, n, number + 1).astype(np.int32))
     rows = jax.random.randint(place_key, (number,), edges[:-1], edges[1:])
+    rows = (rows + jax.random.randint(turn_key, (), 0, n)) % n
     return jax.random.permutation(order_key, rows)
 
 
 def _safe_fraction(matrix: Float[Array, "n d d"], dt: float) -> Float[Array, ""]:
-    """The largest of the fractions of a control up to which the map folds nowhere; 0 if none."""
-    fractions = jnp.asarray(FRACTIONS, dtype=matrix.dtype)
-    lowest = jax.lax.map(lambda s: jnp.min(determinant(s * matrix, dt)), fractions)
-    safe = jnp.flip(jnp.cumprod(jnp.flip(lowest > DET_MIN)))  # and so for all smaller ones
-    return jnp.max(fractions * safe)
+    """The largest of the fractions of a control up to which the map folds nowhere; 0 if none.
+
+    M is symmetric: where all leading minors of I + Δt M are positive it is positive definite, and
+    so it is for every smaller fraction. The determinant alone has the wrong answer for two
+    eigenvalues that have both become negative.
+    """
+    fractions = jnp.asarray((*FRACTIONS, 0.0), dtype=matrix.dtype)
+
+    def folds(number):
+        part = fractions[number] * matrix
+        sizes = range(1, matrix.shape[-1] + 1)
+        *minors, lowest = (jnp.min(determinant(part[:, :k, :k], dt)) for k in sizes)
+        safe = lowest > DET_MIN
+        for minor in minors:
+            safe &= minor > 0
+        return ~safe & (number < len(FRACTIONS))
+
+    return fractions[jax.lax.while_loop(folds, lambda number: number + 1, jnp.asarray(0))]
