@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import asymmetric_problem
 from scipy import stats
+from scipy.stats import qmc
 
 import kjko
 
@@ -111,6 +112,25 @@ def test_a_lattice_in_two_dimensions_is_the_quietest(double):
 
     assert noise("lattice") < 0.3 * noise("low-discrepancy")
     assert noise("low-discrepancy") < 0.5 * noise("random")
+
+
+def test_more_velocities_leave_a_lattice_as_quiet(double):
+    """x and the velocity along it are as without them; all together fill the space evenly."""
+    position = kjko.CosinePosition([4 * np.pi], [0.01], [1])
+    one, three = (
+        kjko.sample(
+            kjko.Product(position, np.zeros((1, d)), np.eye(d)[None], np.ones(1)),
+            2000,
+            1,
+            "lattice",
+        )
+        for d in (1, 3)
+    )
+    np.testing.assert_array_equal(three.x, one.x)
+    np.testing.assert_array_equal(three.v[:, :1], one.v)
+    cube = np.hstack([three.x / (4 * np.pi), stats.norm.cdf(three.v)])
+    random = np.random.default_rng(0).random(cube.shape)
+    assert qmc.discrepancy(cube) < 0.2 * qmc.discrepancy(random)
 
 
 def test_a_cut_wave_has_mass_one(double):

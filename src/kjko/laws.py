@@ -29,7 +29,7 @@ class AbstractLaw(eqx.Module):
     """A law of one particle (x, v)."""
 
     periodic: eqx.AbstractVar[bool]  # in x; it then needs a box
-    number_of_uniforms: eqx.AbstractVar[int]  # coordinates of the unit cube that a sample takes
+    dimensions: eqx.AbstractVar[tuple[int, int]]  # d_x and d; a sample takes a number for each
 
     @abc.abstractmethod
     def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
@@ -59,8 +59,8 @@ class Gaussian(AbstractLaw):
         return False
 
     @property
-    def number_of_uniforms(self) -> int:
-        return self.mean.size
+    def dimensions(self) -> tuple[int, int]:
+        return self.mean.size // 2, self.mean.size // 2
 
     def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
         z = normal_points(uniforms, self.mean, self.covariance)
@@ -101,8 +101,8 @@ class Product(AbstractLaw):
         return self.position.periodic
 
     @property
-    def number_of_uniforms(self) -> int:
-        return self.position.dimension + self.means.shape[1]
+    def dimensions(self) -> tuple[int, int]:
+        return self.position.dimension, self.means.shape[1]
 
     def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
         d_x = self.position.dimension
@@ -125,17 +125,23 @@ class Product(AbstractLaw):
         return self.position.log_density(x) + jax.nn.logsumexp(parts + jnp.log(self.weights))
 
 
-def _lattice(number: int, dimension: int, rng: np.random.Generator) -> Uniforms:
-    """i g⁻ʲ mod 1 in coordinate j = 1, 2, …, but i/n in the last of the m, all shifted at random.
+def _lattice(number: int, d_x: int, d: int, rng: np.random.Generator) -> Uniforms:
+    """i g⁻ʲ mod 1 in coordinate j = 1, 2, …, but i/n in the last, all shifted at random.
 
-    gᵐ = g + 1: for m = 2 the golden ratio.
+    gᵐ = g + 1 in m dimensions: for m = 2 the golden ratio. Velocities that x does not have go on
+    with the g of d_x + d dimensions: the field is made by (x, v) alone, as quiet as without them.
     """
-    root = 2.0
-    for _ in range(64):
-        root = (1 + root) ** (1 / dimension)
-    i, shift = np.arange(number), rng.random(dimension)
-    columns = [i * root**-j + shift[j - 1] for j in range(1, dimension)]
-    return np.stack([*columns, (i + shift[-1]) / number], axis=1) % 1.0
+
+    def columns(m, number_of_columns):
+        root = 2.0
+        for _ in range(64):
+            root = (1 + root) ** (1 / m)
+        powers = root ** -np.arange(1.0, number_of_columns + 1)
+        return i[:, None] * powers + rng.random(number_of_columns)
+
+    i, m = np.arange(number), 2 * d_x
+    first, last = columns(m, m - 1), (i[:, None] + rng.random(1)) / number
+    return np.hstack([first, last, columns(d_x + d, d - d_x)]) % 1.0
 
 
 def sample(
@@ -156,11 +162,11 @@ def sample(
         raise ValueError(f"sampling: must be one of {names}, got {sampling!r}")
     rng = np.random.default_rng(seed)
     if sampling == "random":
-        uniforms = rng.random((number, law.number_of_uniforms))
+        uniforms = rng.random((number, sum(law.dimensions)))
     elif sampling == "lattice":
-        uniforms = _lattice(number, law.number_of_uniforms, rng)
+        uniforms = _lattice(number, *law.dimensions, rng)
     else:
-        sobol = qmc.Sobol(law.number_of_uniforms, rng=rng)
+        sobol = qmc.Sobol(sum(law.dimensions), rng=rng)
         uniforms = sobol.random_base2(math.ceil(math.log2(number)))[:number]
     x, v = law.points(np.clip(uniforms, TINY, 1 - TINY))
     x, v = jnp.asarray(x), jnp.asarray(v)

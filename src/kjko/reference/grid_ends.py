@@ -46,7 +46,7 @@ def log_law(law: AbstractLaw, x: Nodes, v: Nodes) -> Float[np.ndarray, "n_x n_v"
 
 def check_dimension(law: AbstractLaw) -> None:
     """Raises ValueError unless the law has one position and one velocity coordinate."""
-    x, v = law.points(np.full((1, law.number_of_uniforms), 0.5))
+    x, v = law.points(np.full((1, sum(law.dimensions)), 0.5))
     if x.shape[1] != 1 or v.shape[1] != 1:
         raise ValueError(
             "problem: a grid solution needs one position and one velocity coordinate, "
@@ -57,8 +57,8 @@ def check_dimension(law: AbstractLaw) -> None:
 def bulk_of_law(law: AbstractLaw) -> tuple[Nodes, Nodes]:
     """Positions and velocities of nodes that fill the part of phase space where f is not zero."""
     side = np.clip(np.linspace(0, 1, 33), 2.0**-54, 1 - 2.0**-53)
-    corners = np.stack(np.meshgrid(*[side] * law.number_of_uniforms), axis=-1)
-    ends_x, ends_v = law.points(corners.reshape(-1, law.number_of_uniforms))
+    corners = np.stack(np.meshgrid(*[side] * sum(law.dimensions)), axis=-1)
+    ends_x, ends_v = law.points(corners.reshape(-1, sum(law.dimensions)))
     x = np.linspace(ends_x.min(), ends_x.max(), LAW_POINTS)
     v = np.linspace(ends_v.min(), ends_v.max(), LAW_POINTS)
     log_f = log_law(law, x, v)
