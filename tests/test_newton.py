@@ -250,17 +250,38 @@ def test_choose_ridge_finds_the_least_held_out_error(seed, double, exact_scan):
     """Of all candidates, each a dense solve of its own on the fitted rows."""
     design, g = dense_problem(seed)
     matrix, fitted = np.asarray(design.matrix), 90
+    most = float(np.mean(np.asarray(g) ** 2))
+
+    def error(c):
+        return np.sum(np.minimum((matrix[fitted:] @ c - g[fitted:]) ** 2, most))
+
     candidates = []
     for ridge in RIDGES:
         penalty = np.diag(design.penalty(jnp.ones(20), jnp.asarray(ridge)))
         normal = matrix[:fitted].T @ matrix[:fitted] / fitted + penalty
         c = np.linalg.solve(normal, matrix[:fitted].T @ np.asarray(g[:fitted]) / fitted)
-        candidates.append((np.sum((matrix[fitted:] @ c - g[fitted:]) ** 2), ridge, c))
+        candidates.append((error(c), ridge, c))
     least = min(candidates, key=lambda candidate: candidate[0])
     c, ridge, useful = jax.jit(choose_ridge, static_argnums=2)(design, g, fitted)
     assert float(ridge) == pytest.approx(least[1])
     np.testing.assert_allclose(c, least[2], rtol=1e-6)
-    assert bool(useful) == (least[0] < np.sum(np.asarray(g[fitted:]) ** 2))
+    assert bool(useful) == (least[0] < error(np.zeros(20)))
+
+
+def test_one_particle_does_not_choose_the_ridge(double, exact_scan):
+    """However wrong its g is, among the held-out ones."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(2000, 10))
+    design = Dense.of(jnp.asarray(matrix), jnp.ones(10))
+    g = matrix @ rng.normal(size=10)
+    choose = jax.jit(choose_ridge, static_argnums=2)
+    _, expected, _ = choose(design, jnp.asarray(g), 1600)
+    assert expected < 1e-3
+    for wrong in (10.0, 1000.0):
+        spoilt = g.copy()
+        spoilt[1700] *= -wrong
+        _, ridge, useful = choose(design, jnp.asarray(spoilt), 1600)
+        assert ridge <= expected and bool(useful)
 
 
 def test_choose_ridge_tells_what_is_useless(double):
