@@ -268,6 +268,19 @@ def test_choose_ridge_finds_the_least_held_out_error(seed, double, exact_scan):
     assert bool(useful) == (least[0] < error(np.zeros(20)))
 
 
+def test_a_candidate_that_overflows_is_passed_over(monkeypatch):
+    """And the next one does not start from it."""
+    design, g = dense_problem(0)
+    plain = newton_module.solve
+
+    def broken(design, weights, ridge, *rest):
+        return jnp.where(ridge > 5, 1e25, plain(design, weights, ridge, *rest))
+
+    monkeypatch.setattr(newton_module, "solve", broken)
+    c, ridge, useful = jax.jit(lambda g: choose_ridge(design, g, 90))(g)
+    assert bool(useful) and ridge < 5 and jnp.all(jnp.isfinite(c))
+
+
 def test_one_particle_does_not_choose_the_ridge(double, exact_scan):
     """However wrong its g is, among the held-out ones."""
     rng = np.random.default_rng(0)

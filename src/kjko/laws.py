@@ -126,10 +126,11 @@ class Product(AbstractLaw):
 
 
 def _lattice(number: int, d_x: int, d: int, rng: np.random.Generator) -> Uniforms:
-    """i g⁻ʲ mod 1 in coordinate j = 1, 2, …, but i/n in the last, all shifted at random.
+    """i g⁻ʲ mod 1 in coordinate j = 1, 2, …, but i/n in coordinate m = 2 d_x, shifted at random.
 
-    gᵐ = g + 1 in m dimensions: for m = 2 the golden ratio. Velocities that x does not have go on
-    with the g of d_x + d dimensions: the field is made by (x, v) alone, as quiet as without them.
+    gᵐ = g + 1: for m = 2 the golden ratio. The d − d_x velocities that x does not have get i G⁻ʲ,
+    j = 1, 2, …, with the G of d_x + d dimensions: (x, v) alone makes the field, and is as quiet as
+    without them.
     """
 
     def columns(m, number_of_columns):

@@ -61,7 +61,7 @@ class Splines(AbstractBasis):
         velocity_dimension: int | None = None,
         particles: int = 10_000,
     ):
-        """`length`: of the periodic box, if there is one. `particles`: about how many there are.
+        """`length`: of the periodic box, if there is one. `particles`: about how many are fitted.
 
         `cells` in x and in v; if not given, as many as the particles can determine, up to 90 × 24.
         In x a multiple of 3, in a periodic box of 6. Raises ValueError if they are not.

@@ -191,9 +191,9 @@ def choose_ridge(
     ridges = jnp.asarray(RIDGES, dtype=g.dtype)
 
     def held_out_error(c):
-        squares = jnp.minimum((design.apply(c) - g) ** 2, jnp.mean(g**2))
-        error = jnp.sum((1 - weights) * squares)
-        return jnp.where(jnp.isfinite(error), error, jnp.inf)
+        squares = (design.apply(c) - g) ** 2
+        error = jnp.sum((1 - weights) * jnp.minimum(squares, jnp.mean(g**2)))
+        return jnp.where(jnp.all(jnp.isfinite(squares)), error, jnp.inf)
 
     def try_one(number, carry):
         last, best = carry
@@ -234,7 +234,7 @@ def _safe_fraction(matrix: Float[Array, "n d d"], dt: float) -> Float[Array, ""]
     """
     fractions = jnp.asarray((*FRACTIONS, 0.0), dtype=matrix.dtype)
 
-    def folds(number):
+    def go_on(number):
         part = fractions[number] * matrix
         sizes = range(1, matrix.shape[-1] + 1)
         *minors, lowest = (jnp.min(determinant(part[:, :k, :k], dt)) for k in sizes)
@@ -243,4 +243,4 @@ def _safe_fraction(matrix: Float[Array, "n d d"], dt: float) -> Float[Array, ""]
             safe &= minor > 0
         return ~safe & (number < len(FRACTIONS))
 
-    return fractions[jax.lax.while_loop(folds, lambda number: number + 1, jnp.asarray(0))]
+    return fractions[jax.lax.while_loop(go_on, lambda number: number + 1, jnp.asarray(0))]
