@@ -10,6 +10,13 @@ import kjko
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_what_is_compiled():
+    """Compiled functions take maps of memory; a process has 65,530 and crashes without one."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def double():
     with jax.enable_x64(True):
