@@ -85,8 +85,7 @@ class Ours:
             found = fit(subproblem, control, control, stage, KEY).control
             return move(subproblem.method, stage, response(found, stage), H)[0]
 
-        self._gradient = eqx.filter_jit(gradient)
-        self._step = eqx.filter_jit(step)
+        self._gradient, self._step = jax.jit(gradient), jax.jit(step)
 
     def gradient(self):
         return jax.block_until_ready(self._gradient(self.control, self.stage))

@@ -11,6 +11,7 @@ import kjko
 from kjko.controls import Gradient
 from kjko.features import FourierHermite, Quadratics, RandomTanh, Splines
 from kjko.interfaces import Stage
+from kjko.transport import response
 
 LENGTH = (0.7, 2.0, 3.1)
 
@@ -160,6 +161,27 @@ def test_leaky_relu(double):
     np.testing.assert_allclose(jnp.stack(jax.tree.leaves(at(-jnp.ones(1)))[1]), [0.01])
     assert float(at(-jnp.ones(1))[0]) == pytest.approx(-0.01)
     assert float(at(2 * jnp.ones(1))[0]) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("in_a_box", [False, True])
+@pytest.mark.parametrize("activation", ["tanh", "leaky-relu"])
+@pytest.mark.parametrize("widths", [(), (7,), (5, 6), (4, 5, 6)])
+@pytest.mark.parametrize(("d_x", "d"), [(1, 1), (1, 3), (2, 2)])
+def test_the_jacobian_of_a_network(d_x, d, widths, activation, in_a_box, double):
+    """u and ∇ᵥu of all particles at once, against automatic differentiation of one."""
+    network = kjko.MLP(d, widths, activation, 2 * d_x if in_a_box else d_x, key=jax.random.key(d))
+    last = jax.random.normal(jax.random.key(1), network.layers[-1].weight.shape)
+    network = eqx.tree_at(lambda u: u.layers[-1].weight, network, last)
+    control = kjko.Periodic(network, LENGTH[:d_x]) if in_a_box else network
+    stage = stage_of(d)
+    stage = eqx.tree_at(lambda s: s.x, stage, stage.x[:, :d_x])
+
+    by = response(control, stage)
+
+    expected = jax.vmap(jax.jacrev(control, argnums=1))(stage.x, stage.v)
+    np.testing.assert_allclose(by.u, jax.vmap(control)(stage.x, stage.v), atol=1e-13)
+    np.testing.assert_allclose(by.matrix, expected, atol=1e-13)
+    np.testing.assert_allclose(by.divergence, jnp.trace(expected, axis1=1, axis2=2), atol=1e-13)
 
 
 @pytest.mark.parametrize("d", [1, 3])

@@ -1,9 +1,10 @@
-"""How a control moves particles and their density; the one place where Jacobians are taken."""
+"""How a control moves particles and their density."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from kjko.controls import value_and_jacobian
 from kjko.interfaces import AbstractSequential, Control, Particles, Response, Stage
 
 BLOCK = 65_536  # particles at a time: what the control needs on the way does not grow with n
@@ -12,7 +13,8 @@ BLOCK = 65_536  # particles at a time: what the control needs on the way does no
 def response(control: Control, stage: Stage) -> Response:
     """u, M = ∇ᵥu R − shear · ∇ₓu and ∇ᵥ·u at every particle of the stage.
 
-    Column k of M is the derivative of u along (−shear · e_k, R e_k): d forward-mode products.
+    Column k of M is the derivative of u along (−shear · e_k, R e_k): d forward-mode products, or,
+    for M = ∇ᵥu, the control's own formula (see `kjko.controls.value_and_jacobian`).
     """
     identity = jnp.eye(stage.v.shape[-1], dtype=stage.v.dtype)
 
@@ -30,12 +32,15 @@ def response(control: Control, stage: Stage) -> Response:
         return Response(u, matrix, divergence)
 
     rows = (stage.x, stage.v, stage.response)
-    if stage.x.shape[0] <= BLOCK:
-        # Particles last: a layer of a network is then one product of two matrices as they are.
-        last = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), rows)
-        by = jax.vmap(at_row, in_axes=-1, out_axes=-1)(last)
-        return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), by)
-    return jax.lax.map(at_row, rows, batch_size=BLOCK)
+    if stage.x.shape[0] > BLOCK:
+        return jax.lax.map(at_row, rows, batch_size=BLOCK)
+    x, v, r = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), rows)
+    if r is None and not stage.shear:
+        u, jacobian = value_and_jacobian(control, x, v)
+        by = Response(u, jacobian, jnp.trace(jacobian))
+    else:
+        by = jax.vmap(at_row, in_axes=-1, out_axes=-1)((x, v, r))
+    return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), by)
 
 
 def determinant(matrix: Float[Array, "n d d"], h: float) -> Float[Array, " n"]:
@@ -44,16 +49,27 @@ def determinant(matrix: Float[Array, "n d d"], h: float) -> Float[Array, " n"]:
     Beyond 3 × 3 by elimination without pivoting, enough for a matrix near I: two of LAPACK's
     factorisations in one compiled step were seen to block each other for ever on two cores.
     """
-    if matrix.shape[-1] == 1:
-        return 1 + h * matrix[:, 0, 0]
-    whole = jnp.eye(matrix.shape[-1], dtype=matrix.dtype)[None] + h * matrix
-    det = jnp.ones_like(whole[:, 0, 0])
-    while whole.shape[-1] > 3:
-        pivot = whole[:, 0, 0]
-        row, column = whole[:, None, 0, 1:], whole[:, 1:, 0, None]
-        whole = whole[:, 1:, 1:] - column * row / pivot[:, None, None]
+    d = matrix.shape[-1]
+    last = h * jnp.moveaxis(matrix, 0, -1)  # one array for every entry, as it is in memory
+    m = [[last[i, k] + (i == k) for k in range(d)] for i in range(d)]
+    det = jnp.ones_like(m[0][0])
+    while len(m) > 3:
+        (pivot, *row), *below = m
+        m = [
+            [a - first * b / pivot for a, b in zip(rest, row, strict=True)]
+            for first, *rest in below
+        ]
         det = det * pivot
-    return det * jnp.linalg.det(whole)
+    return det * _expand(m)
+
+
+def _expand(m):
+    """The determinant by the first row."""
+    if len(m) == 1:
+        return m[0][0]
+    minors = ([row[:k] + row[k + 1 :] for row in m[1:]] for k in range(len(m)))
+    terms = [a * _expand(minor) for a, minor in zip(m[0], minors, strict=True)]
+    return sum(terms[::2]) - sum(terms[1::2])
 
 
 def move(
