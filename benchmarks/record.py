@@ -54,23 +54,25 @@ def write(path: Path, results: dict[str, Any]) -> None:
 def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Seconds a call, a number for each round; in a round every call has its turn.
 
-    The first call of a turn is not timed: it finds the caches full of another's data and the
+    The first call of a turn is not timed: it finds the caches full of another's data and its own
     threads asleep. The other calls are as many as fill a tenth of a second.
     """
-    repeats = {}
+    repeats, long = {}, set()
     for name, call in calls.items():
         for _ in range(2):
             start = time.perf_counter()
             call()
             elapsed = time.perf_counter() - start
             if elapsed > 2:  # long enough for a first call to do no harm
+                long.add(name)
                 break
         repeats[name] = max(1, round(0.1 / elapsed))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             time.sleep(0.01)  # the other library's threads stop spinning
-            call()
+            if name not in long:
+                call()
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 call()

@@ -85,7 +85,8 @@ class Ours:
             found = fit(subproblem, control, control, stage, KEY).control
             return move(subproblem.method, stage, response(found, stage), H)[0]
 
-        self._gradient, self._step = jax.jit(gradient), jax.jit(step)
+        self._gradient = eqx.filter_jit(gradient)
+        self._step = eqx.filter_jit(step)
 
     def gradient(self):
         return jax.block_until_ready(self._gradient(self.control, self.stage))
@@ -150,7 +151,7 @@ def compare(c: Configuration, log_det: str, rounds: int, with_compile: bool, pea
     if log_det == "linear":
         return result
     steps = {"ours": ours.step} | {name: named[name].step for name in best.values()}
-    result["step"] = ratios(alternate(steps, max(2, rounds // 5)), best)
+    result["step"] = ratios(alternate(steps, max(2, rounds // 3)), best)
     return result
 
 

@@ -57,7 +57,7 @@ def solvers(few: bool) -> dict[str, tuple[str, int, str, kjko.Solver]]:
         "printed": ("printed", 10_000, "random", printed),
         "network": ("network", 10_000, "low-discrepancy", exact),
     }
-    sizes = [(500, 0.25), (1_000, 0.25), (2_000, 0.25), (10_000, 0.25), (10_000, 0.1)]
+    sizes = [(500, 0.25), (800, 0.25), (1_000, 0.25), (2_000, 0.25), (10_000, 0.25), (10_000, 0.1)]
     for number, dt in sizes if few else [*sizes, (1_000, 0.1), (100_000, 0.1)]:
         solver = kjko.Solver(kjko.Gradient(kjko.Splines(1, particles=number)), dt)
         runs[f"default, {number}, {dt:g}"] = ("default", number, "low-discrepancy", solver)
@@ -227,7 +227,7 @@ def against(runs: dict) -> dict:
 def main() -> None:
     parser = arguments("time_to_accuracy", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--few", action="store_true", help="five runs of the default, not seven")
+    parser.add_argument("--few", action="store_true", help="six runs of the default, not eight")
     options = parser.parse_args()
     end_time, rounds = (2.0, 1) if options.quick else (10.0, options.rounds)
     results: dict = {"machine": machine(), "end_time": end_time, "rounds": rounds, "cases": {}}

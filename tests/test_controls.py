@@ -11,7 +11,7 @@ import kjko
 from kjko.controls import Gradient
 from kjko.features import FourierHermite, Quadratics, RandomTanh, Splines
 from kjko.interfaces import Stage
-from kjko.transport import response
+from kjko.transport import determinant, response
 
 LENGTH = (0.7, 2.0, 3.1)
 
@@ -182,6 +182,26 @@ def test_the_jacobian_of_a_network(d_x, d, widths, activation, in_a_box, double)
     np.testing.assert_allclose(by.u, jax.vmap(control)(stage.x, stage.v), atol=1e-13)
     np.testing.assert_allclose(by.matrix, expected, atol=1e-13)
     np.testing.assert_allclose(by.divergence, jnp.trace(expected, axis1=1, axis2=2), atol=1e-13)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "leaky-relu"])
+def test_the_jacobian_of_a_network_can_be_fitted(activation, double):
+    """The gradient of log|det(I + ∇ᵥu)| in the network's numbers."""
+    network = kjko.MLP(3, (5, 6), activation, key=jax.random.key(0))
+    last = jax.random.normal(jax.random.key(1), network.layers[-1].weight.shape)
+    network = eqx.tree_at(lambda u: u.layers[-1].weight, network, last)
+    stage = stage_of(3)
+
+    def ours(network):
+        return jnp.sum(jnp.log(jnp.abs(determinant(response(network, stage).matrix, 1.0))))
+
+    def plain(network):
+        matrix = jax.vmap(jax.jacfwd(network, argnums=1))(stage.x, stage.v)
+        return jnp.sum(jnp.linalg.slogdet(jnp.eye(3)[None] + matrix)[1])
+
+    found, expected = jax.grad(ours)(network), jax.grad(plain)(network)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("d", [1, 3])

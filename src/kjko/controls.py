@@ -100,9 +100,9 @@ class MLP(eqx.Module):
     ) -> tuple[Float[Array, "m n"], Float[Array, "m d n"]]:
         """u and ∇ᵥu = W_L D_{L−1} W_{L−1} … D₁ W₁ᵥ, D_l the slopes σ′ of layer l, at n particles.
 
-        Every layer is a product of two matrices with a particle in each column, which `jax.vmap`
-        of one particle is not, since it turns the matrices for every bias. W₁ᵥ is the same at all
-        particles, so W₂ D₁ W₁ᵥ needs no more of them than the vector σ′.
+        Every layer is a product of two matrices with a particle in each column; `jax.vmap` of one
+        particle transposes them at every bias. W₁ᵥ is the same at all particles, so column k of
+        W₂ D₁ W₁ᵥ is one constant matrix times the slopes D₁.
         """
         first, *others = self.layers
         y = _affine(first, jnp.concatenate([x, v]))
@@ -120,7 +120,7 @@ class MLP(eqx.Module):
     def _activate(self, a):
         """σ(a) and σ′(a)."""
         if self.activation == "tanh":
-            y = jnp.tanh(a)
+            y = tanh(a)
             return y, 1 - y * y
         slope = _leaky_slope(a)
         return a * slope, slope
@@ -128,7 +128,8 @@ class MLP(eqx.Module):
 
 def _affine(layer: eqx.nn.Linear, y: Float[Array, "k n"]) -> Float[Array, "m n"]:
     """A layer at n particles."""
-    return layer.weight @ y + jnp.asarray(layer.bias)[:, None]
+    bias = jnp.asarray(layer.bias)  # for the type checker: a layer may be made without
+    return layer.weight @ y + bias[:, None]
 
 
 class Periodic(eqx.Module):

@@ -13,8 +13,8 @@ BLOCK = 65_536  # particles at a time: what the control needs on the way does no
 def response(control: Control, stage: Stage) -> Response:
     """u, M = ∇ᵥu R − shear · ∇ₓu and ∇ᵥ·u at every particle of the stage.
 
-    Column k of M is the derivative of u along (−shear · e_k, R e_k): d forward-mode products, or,
-    for M = ∇ᵥu, the control's own formula (see `kjko.controls.value_and_jacobian`).
+    Column k of M is the derivative of u along (−shear · e_k, R e_k): d forward-mode products. For
+    M = ∇ᵥu of up to `BLOCK` particles see `kjko.controls.value_and_jacobian`.
     """
     identity = jnp.eye(stage.v.shape[-1], dtype=stage.v.dtype)
 
@@ -46,11 +46,12 @@ def response(control: Control, stage: Stage) -> Response:
 def determinant(matrix: Float[Array, "n d d"], h: float) -> Float[Array, " n"]:
     """det(I + h M) at every particle.
 
-    Beyond 3 × 3 by elimination without pivoting, enough for a matrix near I: two of LAPACK's
-    factorisations in one compiled step were seen to block each other for ever on two cores.
+    By the first row up to 3 × 3. Beyond, down to 3 × 3 by elimination without pivoting, enough for
+    a matrix near I (a pivot of zero gives nan): two of LAPACK's factorisations in one compiled step
+    were seen to block each other for ever on two cores.
     """
     d = matrix.shape[-1]
-    last = h * jnp.moveaxis(matrix, 0, -1)  # one array for every entry, as it is in memory
+    last = h * jnp.moveaxis(matrix, 0, -1)  # an entry is a contiguous array
     m = [[last[i, k] + (i == k) for k in range(d)] for i in range(d)]
     det = jnp.ones_like(m[0][0])
     while len(m) > 3:
