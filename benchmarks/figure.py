@@ -67,11 +67,12 @@ def draw_time_to_accuracy(axes: Axes, case: dict, error: str, title: str) -> Non
             color=COLOURS[method],
             label=NAMES[method],
         )
-        for name, run in case["runs"].items():
-            if run["method"] == method == "default":
-                place = (run["seconds"]["median"], run["errors"][error])
-                label = "N = {}\nΔt = {}".format(*name.split(", ")[1:])
-                axes.annotate(label, place, (-12, 6), textcoords="offset points", fontsize=6)
+    default = [(k, r) for k, r in case["runs"].items() if r["method"] == "default"]
+    for number, (name, run) in enumerate(default):
+        place = (run["seconds"]["median"], run["errors"][error])
+        label = "N = {}\nΔt = {}".format(*name.split(", ")[1:])
+        offset, side = ((-3, -18), "right") if number % 2 else ((3, 4), "left")  # runs are close
+        axes.annotate(label, place, offset, textcoords="offset points", fontsize=6, ha=side)
     axes.set_xlabel("wall time to T = 10, without compilation [s]")
     axes.set_title(title)
     axes.margins(0.25)
