@@ -1,4 +1,4 @@
-"""The objective of `kjko.subproblem` and its fit by Adam, as one would write them in PyTorch."""
+"""The objective of `kjko.methods.jko` and its fit by Adam, as one would write them in PyTorch."""
 
 from typing import Any
 

@@ -27,11 +27,11 @@ import numpy as np
 from plain_torch import RATE, STEPS, H, Theirs
 from record import alternate, arguments, machine, ratio, summary, tell, write
 
-from kjko import JKO, MLP, Adam, External, Gaussian, Multiwell, Problem
+from kjko import MLP, Adam, External, Multiwell
+from kjko.core import Bath, Stage
 from kjko.fit.gradient import value_and_gradient
-from kjko.interfaces import Stage
-from kjko.subproblem import Subproblem
-from kjko.transport import move, response
+from kjko.methods.jko import JKOStep
+from kjko.splitting.transport import log_determinant, move, response
 
 THREADS = (1, 2)
 JACOBIANS = ("tangents", "double-backward")
@@ -72,8 +72,9 @@ class Ours:
         control = MLP(c.d, c.widths, c.activation, c.d_x, key=key)
         last = 0.1 * jax.random.normal(last_key, control.layers[-1].weight.shape)  # not zero
         self.control = eqx.tree_at(lambda u: u.layers[-1].weight, control, last)
-        problem = Problem(External(Multiwell()), Gaussian(jnp.zeros(2), jnp.eye(2)))
-        subproblem = Subproblem(JKO(log_det), problem, None, H, H)
+        h = jnp.asarray(H)
+        flow = External(Multiwell())
+        subproblem = JKOStep(flow=flow, field=None, h=h, dt=h, log_det=log_det)
         fit = Adam(STEPS, RATE, "constant", held_out=0.0, tolerance=0.0, warm_start=True)
 
         def gradient(control, stage):
@@ -82,8 +83,9 @@ class Ours:
             return loss, slope
 
         def step(control, stage):
-            found = fit(subproblem, control, control, stage, KEY).control
-            return move(subproblem.method, stage, response(found, stage), H)[0]
+            found, _ = fit(subproblem, control, control, stage, KEY)
+            by = response(found, stage)
+            return move(stage, by, h, log_determinant(by, h))
 
         self._gradient = eqx.filter_jit(gradient)
         self._step = eqx.filter_jit(step)
@@ -97,7 +99,9 @@ class Ours:
 
 def stage_of(c: Configuration) -> Stage:
     x, v = jax.random.normal(KEY, (c.number, c.d_x)), jax.random.normal(KEY, (c.number, c.d)) + 0.3
-    return Stage(x, v, x, v, -0.5 * jnp.sum(v**2, axis=1))
+    one = jnp.ones(c.number)
+    bath = Bath(one, jnp.zeros_like(v), one)
+    return Stage(x, v, x, v, -0.5 * jnp.sum(v**2, axis=1), 0 * one, bath)
 
 
 def difference(ours: Ours, theirs: Theirs) -> float:

@@ -53,17 +53,18 @@ def measure(run: Run, steps: int) -> dict[str, Any]:
     position = kjko.GaussianPosition(jnp.zeros(d), jnp.eye(d))
     beams = jnp.stack([jnp.full(d, -1.5), jnp.full(d, 1.5)])
     law = kjko.Product(position, beams, jnp.stack([jnp.eye(d)] * 2), jnp.full(2, 0.5))
-    problem = kjko.Problem(kjko.External(kjko.Multiwell()), law)
+    problem = kjko.Problem(kjko.External(kjko.Multiwell()), law=law)
     if run.width is None:
         side = round((run.cells / (90 * 24)) ** 0.5 * 24)
-        solver = kjko.Solver(kjko.Gradient(kjko.Splines(d, (side * 90 // 24, side))), DT)
+        method = kjko.JKO(kjko.Gradient(kjko.Splines(d, (side * 90 // 24, side))))
     else:
         network = kjko.MLP(d, (run.width, run.width), key=jax.random.key(0))
-        solver = kjko.Solver(network, DT, fit=kjko.Adam())
+        method = kjko.JKO(network, kjko.Adam())
     start = time.perf_counter()
     particles = kjko.sample(law, run.number)
     sampling = time.perf_counter() - start
-    records = [r for _, r in kjko.simulate(problem, solver, particles, (steps + 1) * DT)]
+    run = kjko.simulate(problem, method, particles, time_step=DT, end_time=(steps + 1) * DT)
+    records = [record for _, record in run]
     seconds = [r["seconds"] for r in records[1:]]
     return {
         **run._asdict(),

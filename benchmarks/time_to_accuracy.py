@@ -21,7 +21,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # jax factorises with it; it
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import numpy as np
@@ -30,7 +29,8 @@ from record import arguments, machine, summary, tell, write
 
 import kjko
 from kjko.case import load
-from kjko.diagnostics import histogram, references
+from kjko.observe import Start
+from kjko.observe.bins import histogram
 from kjko.reference import ExactGaussian
 
 # Exact relative entropy of Example 2 from a grid solution: Strang splitting, spectral advection,
@@ -42,25 +42,20 @@ CASES = ("multiwell-1d", "gaussian-1d")
 KEY = jax.random.key(0)
 
 
-def solvers(few: bool) -> dict[str, tuple[str, int, str, kjko.Solver]]:
-    """Method, number of particles, sampling and solver of every run."""
+def methods(few: bool) -> dict[str, tuple[str, int, str, float, kjko.JKO]]:
+    """Kind, number of particles, sampling, time step and method of every run."""
     network = kjko.MLP(1, (16, 16), key=KEY)
-    printed = kjko.Solver(
-        network,
-        0.1,
-        kjko.SymplecticEuler(),
-        kjko.JKO("linear"),
-        kjko.Adam(50, 1e-3, "constant", held_out=0.0, tolerance=0.0, warm_start=True),
-    )
-    exact = kjko.Solver(network, 0.1, fit=kjko.Adam())
+    adam = kjko.Adam(50, 1e-3, "constant", held_out=0.0, tolerance=0.0, warm_start=True)
+    printed = kjko.JKO(network, adam, kjko.SymplecticEuler(), "linear")
+    exact = kjko.JKO(network, kjko.Adam())
     runs = {
-        "printed": ("printed", 10_000, "random", printed),
-        "network": ("network", 10_000, "low-discrepancy", exact),
+        "printed": ("printed", 10_000, "random", 0.1, printed),
+        "network": ("network", 10_000, "low-discrepancy", 0.1, exact),
     }
     sizes = [(500, 0.25), (800, 0.25), (1_000, 0.25), (2_000, 0.25), (10_000, 0.25), (10_000, 0.1)]
     for number, dt in sizes if few else [*sizes, (1_000, 0.1), (100_000, 0.1)]:
-        solver = kjko.Solver(kjko.Gradient(kjko.Splines(1, particles=number)), dt)
-        runs[f"default, {number}, {dt:g}"] = ("default", number, "low-discrepancy", solver)
+        method = kjko.JKO(kjko.Gradient(kjko.Splines(1, particles=number)))
+        runs[f"default, {number}, {dt:g}"] = ("default", number, "low-discrepancy", dt, method)
     return runs
 
 
@@ -76,7 +71,7 @@ def moment_error(exact: ExactGaussian | None, t: float, mean: np.ndarray, covari
     return float(np.hypot(np.linalg.norm(mean - known_mean), np.linalg.norm(covariance - known)))
 
 
-def exact_kl(problem: kjko.Problem, refs: Any, times: np.ndarray) -> dict[float, float]:
+def exact_kl(refs: Start, times: np.ndarray) -> dict[float, float]:
     """Relative entropy at those of the times where it is known."""
     known = {}
     for t in times[times > 0.49]:
@@ -91,11 +86,12 @@ def exact_kl(problem: kjko.Problem, refs: Any, times: np.ndarray) -> dict[float,
     return known
 
 
-def solve(problem, solver, particles, refs: Any, end_time: float) -> tuple[float, dict]:
+def solve(refs: Start, dt: float, end_time: float) -> tuple[float, dict]:
     """Seconds of a run, and its errors."""
     records, moments = [], []
     failure = None
-    run = kjko.simulate(problem, solver, particles, end_time)
+    problem, method, particles = refs.problem, refs.method, refs.particles
+    run = kjko.simulate(problem, method, particles, time_step=dt, end_time=end_time)
     while True:
         try:
             state, record = next(run)
@@ -107,7 +103,7 @@ def solve(problem, solver, particles, refs: Any, end_time: float) -> tuple[float
         moments.append(moment_error(refs.exact, record["time"], z.mean(0), np.cov(z.T, bias=True)))
     drift = [r["drift_error"] for r in records[1:]]
     times = np.array([r["time"] for r in records])
-    known = exact_kl(problem, refs, times)
+    known = exact_kl(refs, times)
     kl = {round(r["time"], 6): r["kl_stationary"] for r in records}
     errors = {
         "failure": failure,  # the errors are then of the run until there
@@ -120,9 +116,10 @@ def solve(problem, solver, particles, refs: Any, end_time: float) -> tuple[float
     return sum(r["seconds"] for r in records[1:]), errors
 
 
-def solve_langevin(problem, particles, dt: float, refs: Any, end_time: float) -> tuple[float, dict]:
+def solve_langevin(refs: Start, dt: float, end_time: float) -> tuple[float, dict]:
     steps, start = round(end_time / dt), time.perf_counter()
-    last, (means, covariances) = jax.block_until_ready(langevin(problem, particles, dt, steps))
+    run = langevin(refs.problem, refs.particles, dt, steps)
+    last, (means, covariances) = jax.block_until_ready(run)
     seconds = time.perf_counter() - start
     moments = [
         moment_error(refs.exact, dt * (i + 1), np.asarray(m), np.asarray(c))
@@ -139,17 +136,13 @@ def solve_langevin(problem, particles, dt: float, refs: Any, end_time: float) ->
 def runs_of(problem: kjko.Problem, few: bool) -> dict[str, tuple[str, Callable]]:
     """Name: method, and the call that gives seconds and errors of a run to an end time."""
     calls = {}
-    for name, (method, number, sampling, solver) in solvers(few).items():
-        particles = kjko.sample(problem.law, number, 0, sampling)
-        refs = references(problem, particles)
-        calls[name] = (method, partial(solve, problem, solver, particles, refs))
+    for name, (kind, number, sampling, dt, method) in methods(few).items():
+        refs = Start(problem, method, kjko.sample(problem.law, number, 0, sampling))
+        calls[name] = (kind, partial(solve, refs, dt))
     for number in (10_000, 1_000_000):
         particles = kjko.sample(problem.law, number, 0, "low-discrepancy")
-        refs = references(problem, particles)
-        calls[f"langevin, {number}"] = (
-            "langevin",
-            partial(solve_langevin, problem, particles, 0.1, refs),
-        )
+        refs = Start(problem, kjko.Langevin(), particles)
+        calls[f"langevin, {number}"] = ("langevin", partial(solve_langevin, refs, 0.1))
     return calls
 
 

@@ -17,7 +17,7 @@ def test_a_name_is_there(name):
 
 def test_no_name_twice_and_no_other():
     assert len(NAMES) == len(set(NAMES))
-    assert dir(kjko) == NAMES
+    assert dir(kjko) == sorted([*NAMES, "__version__"])
     with pytest.raises(AttributeError, match="'kjko' has no attribute 'Solvr'"):
         _ = kjko.Solvr
 

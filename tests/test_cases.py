@@ -5,10 +5,10 @@ import pytest
 
 from kjko import cases
 from kjko.case import load
-from kjko.folder import read_wave
-from kjko.reference import measure_wave, poisson_grid_solution
-from kjko.run import start
-from kjko.store import read_series
+from kjko.reference import grid_solution, measure_wave
+from kjko.run import open_run
+from kjko.run.loop import start
+from kjko.run.series import read_series
 
 SMALL = ["particles.number=200", "output.histogram_every=2"]
 
@@ -92,7 +92,7 @@ def test_multiwell_3d(tmp_path):
 
 
 def wave_of(folder):
-    wave = read_wave(folder)
+    wave = open_run(folder).wave
     return {key: (wave["measured"][key], wave["theory"][key]) for key in ("frequency", "rate")}
 
 
@@ -120,8 +120,7 @@ def test_landau_1d_collisional(tmp_path):
     run = in_full("landau-1d-collisional", tmp_path)
     assert np.diff(run["free_energy"]).max() <= 1e-3 * abs(run["free_energy"][0])
     problem = load("landau-1d-collisional", ["particles.number=10"]).build().problem
-    options = {"collision_rate": 0.1, "mass": problem.mass, "cells": (32, 512), "time_step": 0.02}
-    history = poisson_grid_solution(problem.law, problem.box, [10.0], **options).history
+    history = grid_solution(problem, [10.0], cells=(32, 512), time_step=0.02).history
     particles = measure_wave(run["time"], run["field_energy"], (0.0, 10.0))
     grid = measure_wave(history.time, history.energy_potential, (0.0, 10.0))
     assert particles.rate == pytest.approx(grid.rate, rel=0.05)

@@ -10,13 +10,15 @@ import time
 
 import jax
 import pytest
-import test_store
-from typer.testing import CliRunner
+import run_folders
+from commands import kjko, line
 
-from kjko import cases, cli, run, store
+from kjko import cases, cli
 from kjko.case import Case, load
+from kjko.run import loop, progress
+from kjko.run.writer import Writer
 
-SMALL = [word for override in test_store.SMALL for word in ("--set", override)]
+SMALL = [word for override in run_folders.SMALL for word in ("--set", override)]
 
 
 @pytest.fixture(autouse=True)
@@ -28,25 +30,12 @@ def quiet(monkeypatch, tmp_path):
     jax.config.update("jax_enable_x64", False)
 
 
-def kjko(*arguments: object):
-    return CliRunner().invoke(cli.app, [str(a) for a in arguments], catch_exceptions=False)
-
-
-def line(result, exit_code: int) -> str:
-    """The one line that a failure gives."""
-    assert result.exit_code == exit_code, result.stderr
-    assert result.stdout == ""
-    assert result.stderr.startswith("kjko: ") and result.stderr.endswith("\n")
-    assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
-    return result.stderr.removeprefix("kjko: ").rstrip("\n")
-
-
 BAD = {  # override: how the line begins
     "gaussian-1d": {
         "solver.tme_step=1": "solver.tme_step: unknown key here; did you mean solver.time_step?",
         "problem.force=1": "problem.force: expected a table, got 1",
         "particles.number=1": "particles.number: expected a number greater than or equal to 2",
-        "particles.number=1e4": "particles.number: expected a whole number, got 10000.0",
+        "particles.number=1.5": "particles.number: expected a whole number, got 1.5",
         "particles.number=true": "particles.number: expected a whole number, got True",
         "particles.seed=-1": "particles.seed: expected a number greater than or equal to 0, got -1",
         "particles.number=2147483648": "particles.number: expected a number less than 2147483648",
@@ -233,8 +222,8 @@ def test_a_run_and_its_default_folder(tmp_path):
 def test_precision_is_the_cases(tmp_path):
     double = ["--set", "solver.precision=double", "--set", "solver.end_time=0.1"]
     assert kjko("run", "gaussian-1d", "--out", "run", *SMALL, *double).exit_code == 0
-    state = test_store.arrays(tmp_path / "run" / "checkpoints" / "step_000001.npz")
-    assert {leaf.dtype.name for leaf in state} == {"float64", "int32"}
+    state = run_folders.arrays(tmp_path / "run" / "checkpoints" / "step_000001.npz")
+    assert {leaf.dtype.name for leaf in state} == {"float64", "int32", "uint32"}
     jax.config.update("jax_enable_x64", False)
     assert kjko("resume", "run").exit_code == 0
 
@@ -254,7 +243,7 @@ def test_show_then_validate(tmp_path):
 
 
 def test_a_numerical_failure(tmp_path):
-    options = [word for o in test_store.TRAINED_HARD for word in ("--set", o)]
+    options = [word for o in run_folders.TRAINED_HARD for word in ("--set", o)]
     message = line(kjko("run", "gaussian-1d-paper", "--out", "run", *options), 3)
     assert " at step " in message
     assert line(kjko("resume", "run"), 3) == message
@@ -292,51 +281,51 @@ def test_a_full_disk(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_after_the_step(number, tmp_path, monkeypatch):
-    append = store.append_record
+    append = Writer.record
 
-    def append_and_signal(folder, record):
-        append(folder, record)
+    def append_and_signal(self, record):
+        append(self, record)
         if record["step"] == 3:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(store, "append_record", append_and_signal)
+    monkeypatch.setattr(Writer, "record", append_and_signal)
     before = signal.getsignal(number)
     result = kjko("run", "gaussian-1d", "--out", "run", *SMALL)
     assert line(result, 75) == "stopped at step 3 of 6; `kjko resume run` goes on"
     assert signal.getsignal(number) == before
-    assert test_store.names(tmp_path / "run" / "checkpoints")[-1] == "step_000003.npz"
+    assert run_folders.names(tmp_path / "run" / "checkpoints")[-1] == "step_000003.npz"
 
 
 def test_a_signal_before_the_first_step(tmp_path, monkeypatch):
-    references = run.references
+    start = loop.Start
 
-    def signal_and_references(*arguments):
+    def signal_and_start(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
-        return references(*arguments)
+        return start(*arguments)
 
-    monkeypatch.setattr(run, "references", signal_and_references)
+    monkeypatch.setattr(loop, "Start", signal_and_start)
     result = kjko("run", "gaussian-1d", "--out", "run", *SMALL)
     assert line(result, 75) == "stopped at step 0 of 6; `kjko resume run` goes on"
     result = kjko("resume", "run")
     assert line(result, 75) == "stopped at step 0 of 6; `kjko resume run` goes on"
-    monkeypatch.setattr(run, "references", references)
+    monkeypatch.setattr(loop, "Start", start)
     assert kjko("resume", "run").exit_code == 0
-    assert len(test_store.series(tmp_path / "run")) == 7
+    assert len(run_folders.series(tmp_path / "run")) == 7
 
 
 def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
-    write = store.write_checkpoint
+    write = Writer.checkpoint
 
-    def write_and_signal(folder, state):
+    def write_and_signal(self, state):
         if int(state.step) == 4:
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
-        write(folder, state)
+        write(self, state)
 
-    monkeypatch.setattr(store, "write_checkpoint", write_and_signal)
+    monkeypatch.setattr(Writer, "checkpoint", write_and_signal)
     message = line(kjko("run", "gaussian-1d", "--out", "run", *SMALL), 75)
     assert message == "stopped at once; `kjko resume run` goes on from the last checkpoint"
-    assert test_store.names(tmp_path / "run" / "checkpoints")[-1] == "step_000002.npz"
+    assert run_folders.names(tmp_path / "run" / "checkpoints")[-1] == "step_000002.npz"
 
 
 @pytest.mark.parametrize("command", ["validate", "run", "converge"])
@@ -364,13 +353,14 @@ def interrupted(*arguments):
 
 PRELUDE = """
 import os, signal, sys
-from kjko import cli, store
+from kjko import cli
+from kjko.run.writer import Writer
 cli._draw = lambda folder: None
-append = store.append_record
-def hooked(folder, record):
-    append(folder, record)
+append = Writer.record
+def hooked(self, record):
+    append(self, record)
     {hook}
-store.append_record = hooked
+Writer.record = hooked
 cli.main()
 """
 
@@ -407,7 +397,7 @@ def test_a_run_in_three_processes_is_the_run_in_one(tmp_path):
     assert errors.startswith("step 6/6, t = 0.6, free energy = ") and errors.count("\n") == 1
 
     assert kjko("run", "gaussian-1d", "--out", "whole", *SMALL).exit_code == 0
-    test_store.assert_same_run(tmp_path / "run", tmp_path / "whole")
+    run_folders.assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 def test_help_cases_and_show_are_light():
@@ -435,7 +425,7 @@ class Terminal(io.StringIO):
 
 def progress_of(output: io.StringIO, monkeypatch, steps: int, done: int) -> str:
     monkeypatch.setattr(sys, "stderr", output)
-    with run._progress(steps, done) as show:
+    with progress.progress(steps, done) as show:
         for step in range(done + 1, steps + 1):
             show({"step": step, "time": 0.1 * step, "free_energy": -1.25})
     return output.getvalue()
@@ -449,7 +439,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
 
 
 def test_a_line_now_and_then_elsewhere(monkeypatch):
-    monkeypatch.setattr(run, "QUIET_INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "QUIET_INTERVAL", 0.0)
     lines = progress_of(io.StringIO(), monkeypatch, steps=5, done=2).splitlines()
     assert len(lines) == 3
     assert lines[-1] == "step 5/5, t = 0.5, free energy = -1.25, 0 s left"

@@ -15,8 +15,9 @@ from kjko import cases
 BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT, RESUMABLE, STOPPED = 2, 3, 4, 5, 75, 130
 
 app = typer.Typer(
-    help="Density, entropy and free energy of kinetic Fokker-Planck equations.",
+    help="Density, entropy and free energy of kinetic equations.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -24,6 +25,23 @@ CaseName = Annotated[str, typer.Argument(help="a built-in's name or a path to a 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="set a key of the case")
 ]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"kjko {version('kinetic-jko')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="and exit")
+    ] = False,
+) -> None:
+    """Density, entropy and free energy of kinetic equations."""
 
 
 @app.command("cases")
@@ -66,11 +84,11 @@ def run(
     """Run a case into a new folder and draw its figures."""
     with _exit_codes():
         loaded = _load(case, overrides)
-        from kjko import run as runner
+        from kjko.run import loop
 
         folder = out or _free_folder(Path("runs") / Path(case).stem)
         with _resumable(folder):
-            runner.start(loaded, folder)
+            loop.start(loaded, folder)
             _tell_wave(folder)
             _draw(folder)
 
@@ -79,12 +97,12 @@ def run(
 def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Go on with a stopped run."""
     with _exit_codes():
-        from kjko import run as runner
+        from kjko.run import loop
 
-        case = runner.read_case(folder)
+        case = loop.read_case(folder)
         _set_precision(case)
         with _resumable(folder):
-            runner.resume(case, folder)
+            loop.resume(case, folder)
             _tell_wave(folder)
             _draw(folder)
 
@@ -111,11 +129,11 @@ def converge(
     """
     with _exit_codes():
         from kjko.case import BadInput
-        from kjko.converge import SETTINGS
-        from kjko.converge import converge as study
-        from kjko.plots import draw_convergence
-        from kjko.run import check_unused
-        from kjko.store import write_atomically
+        from kjko.figures.errors import draw_convergence
+        from kjko.run.atomic import write_atomically
+        from kjko.run.loop import check_unused
+        from kjko.studies.converge import SETTINGS
+        from kjko.studies.converge import converge as study
 
         try:
             steps = [float(step) for step in time_steps.split(",")]
@@ -154,10 +172,10 @@ def compare(
     Methods that learn a network take the case's control and fit, where it has one.
     """
     with _exit_codes():
-        from kjko.compare import check_methods
-        from kjko.compare import compare as study
-        from kjko.comparison import write
-        from kjko.run import check_unused
+        from kjko.run.loop import check_unused
+        from kjko.studies.compare import check_methods
+        from kjko.studies.compare import compare as study
+        from kjko.studies.comparison import write
 
         names = [name.strip() for name in methods.split(",")]
         check_methods(names, seeds)
@@ -181,8 +199,8 @@ def compare(
 def verify(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Hold a run to the exact law or a grid solution, print its errors and draw them."""
     with _exit_codes():
-        from kjko import verify as verification
-        from kjko.run import read_case
+        from kjko.run.loop import read_case
+        from kjko.studies import verify as verification
 
         case = read_case(folder)
         _set_precision(case)
@@ -208,7 +226,7 @@ def _set_precision(case) -> None:
 
 def _draw(folder: Path) -> None:
     from kjko.case import BadInput
-    from kjko.plots import draw
+    from kjko.figures.run_figures import draw
 
     try:
         paths = draw(folder)
@@ -220,9 +238,9 @@ def _draw(folder: Path) -> None:
 
 def _tell_wave(folder: Path) -> None:
     """A line on the wave of linear theory, and what of it was measured."""
-    from kjko.folder import read_wave
+    from kjko.run.reader import open_run
 
-    wave = read_wave(folder)
+    wave = open_run(folder).wave
     if not wave:
         return
     where, measured = f"k = {wave['theory']['wave_number']:.4g}", wave.get("measured", {})
@@ -252,7 +270,7 @@ def _resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        from kjko.run import Interrupted
+        from kjko.run.signals import Interrupted
 
         if not any(folder.glob("checkpoints/step_*.npz")):
             raise
@@ -280,9 +298,9 @@ def _exit_codes() -> Iterator[None]:
 def _exit_code(error: Exception) -> int | None:
     """None for what is not expected."""
     from kjko.case import BadInput
-    from kjko.diagnostics import NumericalFailure
-    from kjko.run import Interrupted
-    from kjko.store import NoCheckpoint
+    from kjko.observe import NumericalFailure
+    from kjko.run.checkpoints import NoCheckpoint
+    from kjko.run.signals import Interrupted
 
     codes = {
         BadInput: BAD_INPUT,

@@ -1,229 +1,415 @@
-"""Particles and the contracts between the parts; read this page first.
+"""The contracts between the parts; read this page first.
 
-A step of the solver is
+The equation is flow × collisions,
 
-    force at the particles -> fit the control on the method's loss -> move (x, v, log f)
+    ∂ₜf + v·∇ₓf + a(t, x, v; f)·∇ᵥf = Q[f],
 
-and every part of it is an object with one of the interfaces below. Symbols: d_x is the
-number of position and d ≥ d_x of velocity components, n of particles, Δt the time step, u(x, v) the
-control, φ the potential. Forces act on the first d_x components of v, and these move x.
+a splitting interleaves the two, a method says how the collisions are done, and a control u(x, v)
+and a fit belong to the methods that learn. A step is
+
+    flow -> freeze what the collisions relax to -> fit the control -> move (x, v, log f) -> flow
+
+and every part of it is an object with one of the interfaces below. To add one, write a class of
+your own: nothing is asked of it but its contract. `kjko.core` has the data that go through:
+`Particles`, `State`, `Stage`, `Bath`, `Response`.
+
+Symbols: d_x is the number of position and d ≥ d_x of velocity components, n of particles, p of
+coefficients, Δt the time step, φ a potential. Positions move by the first d_x components of v.
 """
 
 import abc
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+import numpy as np
+from jaxtyping import Array, Float, Key
 
-ForceState = Any  # a pytree: None for an external force, a grid field for a self-consistent one
+from kjko.core import Bath, Particles, Response, Stage, State
+
+if TYPE_CHECKING:
+    from kjko.observe import Start
+    from kjko.problem import Problem
+
+FieldState = Any  # a pytree: None for a given force, the field on a grid for a self-consistent one
+Potential = Callable[[Float[Array, " d_x"]], Float[Array, ""]]  # φ of one particle
 Control = Callable[[Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " d"]]
 TimeDependentControl = Callable[  # (t, x, v) -> u, or all of (x', v') where both are learned
     [Float[Array, ""], Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " m"]
 ]
+Record = dict[str, Any]  # a line of series.jsonl
+
+# ------------------------------------------------------------------------------------ the equation
 
 
-class Particles(eqx.Module):
-    """Samples of f of equal weight, each with the density at its own position.
+class AbstractFlow(eqx.Module):
+    """The conservative part: what accelerates a particle. In `kjko.flow`.
 
-    `x`: positions, `v`: velocities, `log_f`: log f(x, v), f with respect to dx dv and of mass one,
-    whatever the mass of the problem is: its own log f is log_f + log M.
+    `conservative`: all work that it does is in its `energies`; else there is no free energy.
     """
 
-    x: Float[Array, "n d_x"]
-    v: Float[Array, "n d"]
-    log_f: Float[Array, " n"]
-
-
-class Stage(eqx.Module):
-    """A step before its control is known: all that does not depend on u, one row a particle.
-
-    The step of size h with the control u is
-
-        v' = v_free + h u(x, v),    x' = x_free + drift · h u(x, v),
-        log f' = log_f − log det(I + h M),    M = ∇ᵥu R − shear · ∇ₓu,
-
-    and it is exact: `response` R and −shear · I are the blocks ∂v/∂v* and ∂x/∂v* of the inverse of
-    the map S(x, v) = (x*, v*) over which u is carried. R = (∂x*/∂x)ᵀ where S is symplectic; R = I
-    and shear = 0 where u is taken after S.
-    """
-
-    x: Float[Array, "n d_x"]  # where the control is evaluated
-    v: Float[Array, "n d"]
-    x_free: Float[Array, "n d_x"]  # where the particle arrives with u = 0
-    v_free: Float[Array, "n d"]
-    log_f: Float[Array, " n"]
-    response: Float[Array, "n d d"] | None = None  # R; None is the identity
-    shear: float = eqx.field(static=True, default=0.0)
-    drift: float = eqx.field(static=True, default=0.0)
-
-    @property
-    def is_split(self) -> bool:
-        """The control acts after the conservative map, on v alone."""
-        return self.shear == 0 and self.drift == 0
-
-    def take(self, rows: Int[Array, " m"]) -> "Stage":
-        """The stage of some of the particles."""
-        return jax.tree.map(lambda leaf: leaf[rows], self)
-
-
-class Response(eqx.Module):
-    """A control at the particles of a stage: u, M (see `Stage`) and the divergence ∇ᵥ·u."""
-
-    u: Float[Array, "n d"]
-    matrix: Float[Array, "n d d"]
-    divergence: Float[Array, " n"]
-
-
-class AbstractForce(eqx.Module):
-    """x -> acceleration. It may be self-consistent, and may carry a state (a field on a grid)."""
+    conservative: eqx.AbstractVar[bool]
 
     @abc.abstractmethod
-    def init(self, particles: Particles, mass: float = 1.0) -> ForceState:
-        """The state that belongs to these particles, of the total mass `mass`."""
+    def acceleration(
+        self, field: FieldState, t: Float[Array, ""], x: Float[Array, " d_x"], v: Float[Array, " d"]
+    ) -> Float[Array, " d"]:
+        """a at one particle. It must not depend on v, which only tells d: the determinant of a kick
+        is taken as one. A magnetic field is a `gyrofrequency`.
+        """
 
-    @abc.abstractmethod
-    def update(self, state: ForceState, particles: Particles, dt: float) -> ForceState:
-        """The state after the particles have drifted for a time `dt` to where they are now.
+    def gyrofrequency(
+        self, t: Float[Array, ""], x: Float[Array, " d_x"]
+    ) -> Float[Array, "3"] | None:
+        """Ω at one particle, which turns v by v̇ = v × Ω; None if there is no magnetic field."""
+        return None
+
+    def init(self, particles: Particles, mass: Float[Array, ""]) -> FieldState:
+        """The field that belongs to these particles, of the total mass `mass`."""
+        return None
+
+    def update(self, field: FieldState, particles: Particles, dt: Float[Array, ""]) -> FieldState:
+        """The field after the particles have drifted for a time `dt` to where they are now.
 
         They drifted with `particles.v` and are not wrapped into a box: they come from x − dt v.
         """
+        return field
+
+    def potential_energy(self, field: FieldState, x: Float[Array, " d_x"]) -> Float[Array, ""]:
+        """φ(x) at one particle, as far as there is one: a = −∇φ + what has none."""
+        return jnp.zeros((), x.dtype)
+
+    def energies(
+        self, field: FieldState, particles: Particles, mass: Float[Array, ""]
+    ) -> dict[str, Float[Array, ""]]:
+        """What is part of the free energy, by name: "external" is ∫φ f, "field" ½∫|E|² dx."""
+        return {}
+
+    @property
+    def given_potential(self) -> Potential | None:
+        """φ(x) where the whole flow is that of a given potential (and of magnetic fields)."""
+        return None
+
+    @property
+    def members(self) -> tuple["AbstractFlow", ...]:
+        """The flows that it is the sum of."""
+        return (self,)
+
+
+class AbstractCollisions(eqx.Module):
+    """The dissipative part Q[f]. In `kjko.collisions`.
+
+    `temperature`: T₀ of the bath, which the free energy ∫(½|v|² + φ + T₀ log f) f is taken with;
+    None where there is none.
+    """
+
+    temperature: eqx.AbstractVar[Float[Array, ""] | None]
 
     @abc.abstractmethod
-    def acceleration(self, state: ForceState, x: Float[Array, " d_x"]) -> Float[Array, " d_x"]:
-        """−∇φ(x) at one particle."""
+    def freeze(self, x: Float[Array, "n d_x"], v: Float[Array, "n d"]) -> Bath | None:
+        """What the particles relax to in this step; None if they do not collide."""
+
+    def conserve(self, before: Particles, after: Particles) -> Particles:
+        """The particles `after` a collision, with what it has to keep put right; x has not moved.
+
+        log f follows the map that does it, exactly.
+        """
+        return after
+
+
+# ------------------------------------------------------------------------- what is learned, and how
+
+
+class AbstractBasis(eqx.Module):
+    """Functions Φ of one particle to expand a potential ψ = Σ c_k Φ_k in. In `kjko.bases`."""
+
+    size: eqx.AbstractVar[int]  # p
 
     @abc.abstractmethod
-    def potential_energy(self, state: ForceState, x: Float[Array, " d_x"]) -> Float[Array, ""]:
-        """φ(x) at one particle."""
+    def adapt(self, stage: Stage) -> "AbstractBasis":
+        """The basis on the scales of these particles."""
 
     @abc.abstractmethod
-    def field_energy(self, state: ForceState) -> Float[Array, ""] | None:
-        """∫|E|² dx of the particles' own field; None for an external force."""
+    def potential(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
+    ) -> Float[Array, ""]:
+        """Φ(x, v) · c."""
 
-    def energy(self, state: ForceState, x: Float[Array, "n d_x"]) -> Float[Array, ""]:
-        """Mean of φ over particles in the field of `state`."""
-        return jnp.mean(jax.vmap(lambda one: self.potential_energy(state, one))(x))
+    @abc.abstractmethod
+    def design(
+        self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
+    ) -> "AbstractDesign":
+        """The matrix with a = `slope` and B = `curvature` at the particles of a stage."""
 
 
-class AbstractIntegrator(eqx.Module):
-    """One step of (x, v, log f): the conservative map, and where in it the control acts.
+class AbstractDesign(eqx.Module):
+    """The matrix M of a basis at n particles, one column a function; row p is
+
+        M c = (1 + a·∇ᵥ − B:∇ᵥ²) Φ(x_p, v_p)·c    with a (d) and B (d × d) of particle p,
+
+    and its penalised normal equations (Mᵀ w M / Σw + ridge R) c = r. `kjko.bases.Dense` stores it.
+    """
+
+    @abc.abstractmethod
+    def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
+        """M c."""
+
+    @abc.abstractmethod
+    def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
+        """Mᵀ r."""
+
+    @abc.abstractmethod
+    def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
+        """ridge R c, and a floor that keeps the equations definite."""
+
+    @abc.abstractmethod
+    def gram(self, weights: Float[Array, " n"]) -> Any:
+        """Mᵀ w M / Σw, in the form that `factor` takes; may be added and scaled."""
+
+    @abc.abstractmethod
+    def factor(self, gram: Any, ridge: Float[Array, ""]) -> Any:
+        """A factor of Mᵀ w M / Σw + ridge R, or of its diagonal blocks."""
+
+    @abc.abstractmethod
+    def solve(self, factor: Any, r: Float[Array, " p"]) -> Float[Array, " p"]:
+        """c with (…) c = r, exactly or up to the blocks that the factor leaves out."""
+
+    @abc.abstractmethod
+    def with_penalty_of(self, other: "AbstractDesign") -> "AbstractDesign":
+        """This matrix, with R of another one."""
+
+
+class AbstractLinearControl(eqx.Module):
+    """A control u = ∇ᵥψ, ψ = Σ c_k Φ_k, which is linear in its coefficients c.
+
+    Any other pytree that is a function of one particle is a control as well.
+    """
+
+    basis: eqx.AbstractVar[AbstractBasis]
+    coefficients: eqx.AbstractVar[Float[Array, " p"]]
+
+    @abc.abstractmethod
+    def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
+        """u(x, v)."""
+
+    @abc.abstractmethod
+    def potential(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, ""]:
+        """ψ(x, v)."""
+
+
+class AbstractCondition(eqx.Module):
+    """What the minimiser u = ∇ᵥψ of a subproblem satisfies at every particle: residual(c) = 0."""
+
+    control: eqx.AbstractVar[AbstractLinearControl]
+    stage: eqx.AbstractVar[Stage]
+    right: eqx.AbstractVar[Float[Array, " n"]]  # the residual of u = 0
+
+    @abc.abstractmethod
+    def control_of(self, c: Float[Array, " p"]) -> AbstractLinearControl:
+        """The control with unknowns c, of the scale that the condition is linear with."""
+
+    @abc.abstractmethod
+    def residual(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
+        """The condition's left side less its right one."""
+
+    @abc.abstractmethod
+    def linearise(self, c: Float[Array, " p"]) -> AbstractDesign:
+        """−∂residual/∂c."""
+
+
+LOSS = "a loss"
+CONDITION = "an optimality condition"
+CURVATURE = "the curvature of its loss"
+
+
+class AbstractSubproblem(eqx.Module):
+    """The problem of one step: which control? It has a loss, and what else its method `offers`.
+
+    `h`: the step that the control is fitted for. `dt`: the one by which it then moves.
+    """
+
+    h: eqx.AbstractVar[Float[Array, ""]]
+    dt: eqx.AbstractVar[Float[Array, ""]]
+
+    @abc.abstractmethod
+    def __call__(self, control: Control, stage: Stage) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """The loss minus its value at u = 0, and the smallest determinant of the whole move."""
+
+    def condition(self, control: AbstractLinearControl, stage: Stage) -> AbstractCondition:
+        """Its optimality condition at the particles of a stage, if it offers `CONDITION`."""
+        raise NotImplementedError
+
+    def curvature(
+        self, by: Response, stage: Stage
+    ) -> tuple[Float[Array, " n"], Float[Array, "n d d"]]:
+        """a and P with which the loss's second derivative is mean[ a² |∂u|² + |P ∂M|² ], without
+        the curvature of the control, if it offers `CURVATURE`.
+        """
+        raise NotImplementedError
+
+
+class FitInfo(eqx.Module):
+    """What a fit reports: the loss on the particles it was fitted on and on the ones it has not
+    seen (nan if there are none), and its iterations."""
+
+    loss: Float[Array, ""]
+    loss_heldout: Float[Array, ""]
+    iterations: Any
+
+
+class AbstractFit(eqx.Module):
+    """How the control is found. In `kjko.fit`.
+
+    `needs`: what of the subproblem, some of `LOSS`, `CONDITION` and `CURVATURE`.
+    """
+
+    needs: eqx.AbstractVar[tuple[str, ...]]
+
+    @abc.abstractmethod
+    def refuses(self, control: Control) -> str | None:
+        """Why it cannot fit such a control; None if it can."""
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        subproblem: AbstractSubproblem,
+        control: Control,
+        previous: Control,
+        stage: Stage,
+        key: Key[Array, ""],
+    ) -> tuple[Control, FitInfo]:
+        """Solve the subproblem; where particles are held out, over controls that do not fold the
+        map. `control`: the method's own, as it was given; `previous`: the last step's result.
+        """
+
+
+# --------------------------------------------------------------------------------------- the solver
+
+
+class AbstractSplitting(eqx.Module):
+    """One step of (x, v, log f): the flow, and where in it the collisions act. In `kjko.splitting`.
 
     A step is `prepare`, then the control moves the particles over Δt, then `finish`. The control is
     fitted for a step of `fraction` · Δt: 1 is implicit Euler (JKO), ½ the implicit midpoint rule.
+    `acts_after`: the control acts after the flow, on v alone.
     """
 
     fraction: eqx.AbstractClassVar[float]
+    acts_after: eqx.AbstractClassVar[bool]
 
     @abc.abstractmethod
-    def substeps(self, collisions: float) -> int:
-        """Into how many equal parts the control's move is cut, given εΔt; an odd number.
-
-        Each part has a control of its own. Only where the control acts after the map can it be cut.
+    def substeps(self, collisions: Float[Array, ""]) -> Any:
+        """Into how many equal parts the control's move is cut, given the largest εΔt: an odd
+        number. Each part has a control of its own. Only where it acts after the flow can it be cut.
         """
 
     @abc.abstractmethod
     def prepare(
-        self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
-    ) -> tuple[Stage, ForceState]:
-        """The conservative map up to the control."""
+        self, problem: "Problem", field: FieldState, particles: Particles, t: Array, dt: Array
+    ) -> tuple[Stage, FieldState]:
+        """The flow from t on, up to the control."""
 
     @abc.abstractmethod
     def finish(
-        self, particles: Particles, force: AbstractForce, state: ForceState, dt: float
-    ) -> tuple[Particles, ForceState]:
-        """What is left of the conservative map after the control has acted."""
+        self, problem: "Problem", field: FieldState, particles: Particles, t: Array, dt: Array
+    ) -> tuple[Particles, FieldState]:
+        """What is left of the flow up to t + dt, after the control has acted."""
 
 
-class FitResult(eqx.Module):
-    """A fitted control and what the fit reports."""
+class Applied(eqx.Module):
+    """A control where it acted: `u` at `particles`, where it should be −ε (v − ū + T ∇ᵥ log f),
+    with the law f of the time t + `when` · Δt."""
 
-    control: Any  # Control or TimeDependentControl
-    loss: Float[Array, ""]  # on the particles the control was fitted on
-    loss_heldout: Float[Array, ""]  # on the ones it has not seen; nan if there are none
-    iterations: Any
-
-
-class State(eqx.Module):
-    """All that a run carries from step to step.
-
-    `control`: the last step's; u(t, x, v) for all times where it was trained before the first step.
-    """
-
-    step: Int[Array, ""]
+    u: Float[Array, "n d"]
     particles: Particles
-    force: ForceState
-    control: Any  # Control or TimeDependentControl
+    when: Float[Array, ""]
 
 
-class StepInfo(eqx.Module):
-    """What a step tells beside its result; None where there is no control.
+class AbstractStepInfo(eqx.Module):
+    """What a step tells beside its result; an own type for each kind of method.
 
-    `u`: the control at the particles. `middle`: the particles where u should be
-    −ε (v + T₀ ∇ᵥ log f), with the law f of the time t + `when` · Δt. `det_min`: the smallest
-    determinant of the step.
+    `fit`: what the fit reports; `applied`: the control at the particles; `det_min`: the smallest
+    determinant of the step. None where the method has none of it.
     """
 
-    fit: Any = None  # FitResult
-    u: Any = None  # Float[Array, "n d"]
-    middle: Any = None  # Particles
-    det_min: Any = None  # Float[Array, ""]
-    when: float = eqx.field(static=True, default=1.0)
+    fit: eqx.AbstractVar[FitInfo | None]
+    applied: eqx.AbstractVar[Applied | None]
+    det_min: eqx.AbstractVar[Float[Array, ""] | None]
 
 
 class AbstractMethod(eqx.Module):
-    """How the equation is solved: what is learned, when, and how a step is taken with it.
+    """How the equation is solved: it owns the parts that it uses. In `kjko.methods`.
 
-    `solver`: the `kjko.Solver` that has this method, for its control, integrator, fit and Δt.
     `carries_density`: log f moves along with the particles; else `Particles.log_f` is nan.
     """
 
     carries_density: eqx.AbstractClassVar[bool]
 
     @abc.abstractmethod
-    def begin(self, problem: Any, solver: Any, state: State, steps: int, key: Key) -> State:
-        """The state before the first of `steps` steps: with a trained control, or as it is."""
+    def init(
+        self, problem: "Problem", particles: Particles, time_step: Any, seed: Any = 0
+    ) -> State:
+        """The state at t = 0, for steps of length `time_step`. Raises ValueError for a problem that
+        the method cannot solve.
+        """
+
+    def learn(self, problem: "Problem", state: State, steps: int) -> State:
+        """What is learned for all of a run of `steps` steps, before the first of them."""
+        return state
 
     @abc.abstractmethod
-    def step(self, problem: Any, solver: Any, state: State, key: Key) -> tuple[State, StepInfo]:
-        """One step. `key` is the run's own."""
+    def step(self, problem: "Problem", state: State) -> tuple[State, AbstractStepInfo]:
+        """One step, to be compiled. It draws from `state.key` and `state.step` alone."""
 
 
-class AbstractSequential(AbstractMethod):
-    """A method that fits a control anew at every step: what is minimised over it.
+# ------------------------------------------------------------------------------- what a run tells
 
-    `implicit`: at its minimum u is −ε (v + T₀ ∇ᵥ log f) after the step of size h; else before it.
+
+class AbstractObservable(eqx.Module):
+    """Something that a run measures after every step. In `kjko.observe`.
+
+    `keys`: of the records that it fills; null (None) where a quantity has no meaning.
     """
 
-    implicit: eqx.AbstractClassVar[bool]
+    keys: eqx.AbstractVar[tuple[str, ...]]
+
+    def prepare(self, start: "Start") -> "AbstractObservable":
+        """Itself, with all that is found out once, at the start of a run."""
+        return self
+
+    def measure(self, problem: "Problem", state: State) -> dict[str, Array]:
+        """Arrays of a state, compiled together with those of the other observables."""
+        return {}
 
     @abc.abstractmethod
-    def loss(
-        self, response: Response, stage: Stage, problem: Any, state: ForceState, h: float
-    ) -> Float[Array, ""]:
-        """The objective of a step of size h by the control, minus its value at u = 0.
-
-        The difference is what is minimised either way; it has no large constant to round against,
-        and no sampling noise of log f in it, so its values on two samples can be compared.
+    def record(
+        self,
+        problem: "Problem",
+        state: State,
+        info: AbstractStepInfo | None,
+        measured: Mapping[str, np.ndarray],
+    ) -> Record:
+        """Numbers and lists by `keys`, on the host, from what `measure` gave and from what the step
+        that led to the state has told; `info` is None at t = 0.
         """
 
-    @abc.abstractmethod
-    def log_determinant(self, response: Response, h: float) -> Float[Array, " n"]:
-        """log det(I + h M) as this method takes it."""
 
+class SnapshotFormat(Protocol):
+    """A format of the snapshots in a run folder. In `kjko.run.formats`."""
 
-class AbstractFit(eqx.Module):
-    """How the control is found."""
+    @property
+    def suffix(self) -> str:
+        """Of the files' names, as ".h5"."""
+        ...
 
-    @abc.abstractmethod
-    def __call__(
-        self, subproblem: Any, control: Control, previous: Control, stage: Stage, key: Key
-    ) -> FitResult:
-        """Minimise the loss; where particles are held out, over controls that do not fold the map.
+    def write(
+        self, path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+    ) -> None:
+        """All of the file or nothing, by `kjko.run.atomic`; OSError if it cannot be."""
+        ...
 
-        `subproblem(control, stage)` is the loss and the smallest determinant of the whole move.
-
-        `control` is the solver's own, as it was given; `previous` the last step's result.
-        """
+    def read(self, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The arrays and the attributes. Raises OSError for a file that is none of it."""
+        ...

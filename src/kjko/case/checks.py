@@ -6,22 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from kjko.case.tables import Matrix
-
 
 class BadInput(ValueError):
     """Input that is refused: one line with the key, what was expected, what came, what to do."""
 
 
 @contextmanager
-def at(path: str) -> Iterator[None]:
-    """Put the key's path before what a constructor says of its arguments."""
+def at(path: str, **renamed: str) -> Iterator[None]:
+    """Put the key's path before what a constructor says of its arguments; `renamed`: arguments that
+    have another name in a case.
+    """
     try:
         yield
     except BadInput:
         raise
     except ValueError as error:
-        raise BadInput(f"{path}.{error}") from None
+        name, colon, rest = str(error).partition(":")
+        raise BadInput(f"{path}.{renamed.get(name, name)}{colon}{rest}") from None
 
 
 def check_range(value: Any, precision: str, *path: str) -> None:
@@ -49,7 +50,7 @@ def vector(path: str, values: list, size: int, source: str = "problem.dimension"
     return np.array(values, dtype=float)
 
 
-def positive_definite(path: str, rows: Matrix, size: int) -> np.ndarray:
+def positive_definite(path: str, rows: list[list[float]], size: int) -> np.ndarray:
     lengths = [len(row) for row in rows]
     if lengths != [size] * size:
         raise BadInput(
@@ -69,3 +70,19 @@ def positive_definite(path: str, rows: Matrix, size: int) -> np.ndarray:
             f"{path}: expected a positive definite matrix, got one with the eigenvalue {least:.3g}"
         )
     return matrix
+
+
+def unbounded(path: str, kind: str, others: str) -> BadInput:
+    """A periodic part without a box."""
+    return BadInput(
+        f"{path}.kind: {kind} is periodic and the domain is unbounded; set problem.domain.length,"
+        f" or use {others}"
+    )
+
+
+def not_periodic(path: str, kind: str, others: str) -> BadInput:
+    """A part that is not periodic in a box."""
+    return BadInput(
+        f"{path}.kind: {kind} is not periodic and the domain is; use {others}, or drop"
+        " problem.domain"
+    )

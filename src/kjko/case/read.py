@@ -13,9 +13,11 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from kjko import cases
+from kjko.case.build import Experiment, build
 from kjko.case.checks import BadInput
-from kjko.case.objects import Experiment, build
 from kjko.case.tables import CaseTable
+
+TITLE_VALUE = 40  # characters of a value that a title tells
 
 
 class Case(CaseTable):
@@ -55,12 +57,28 @@ def parse_toml(text: str, name: str, overrides: list[str] | None = None) -> Case
     except (ValueError, RecursionError) as error:  # the decoder's own error is a ValueError
         raise BadInput(f"{name}: not valid TOML: {error}") from None
     # Tables before their keys and a kind before the rest, so that the order given does not matter.
-    for path, value in sorted(map(_parse_override, overrides or []), key=_rank):
+    changes = sorted(map(_parse_override, overrides or []), key=_rank)
+    for path, value in changes:
         _set(data, path, value)
     try:
-        return Case.model_validate(data)
+        case = Case.model_validate(data)
     except ValidationError as error:
         raise BadInput(_explain(max(error.errors(), key=_weight), data)) from None
+    return _titled(case, [key for key, _ in changes])
+
+
+def _titled(case: Case, changed: list[list[str]]) -> Case:
+    """With what was set of the equation and the solver added to a title that says otherwise."""
+    if ["title"] in changed:
+        return case
+    told = []
+    for path in sorted(path for path in changed if path[0] in ("problem", "solver")):
+        value: Any = case.model_dump()
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        text = str(value.get("kind") if isinstance(value, dict) else value)
+        told.append(f"{'.'.join(path[1:])} = {text[:TITLE_VALUE]}")
+    return case.model_copy(update={"title": "; ".join([case.title, *told])}) if told else case
 
 
 def _parse_override(override: str) -> tuple[list[str], Any]:

@@ -1,6 +1,6 @@
 """Gradient descent."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -8,11 +8,20 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Key
 
+from kjko.core import Stage
+from kjko.core.checks import expect_one_of
 from kjko.fit.gradient import value_and_gradient
 from kjko.fit.held_out import Best, choose, split
-from kjko.interfaces import AbstractFit, Control, FitResult, Stage
-from kjko.subproblem import Subproblem
+from kjko.interfaces import (
+    LOSS,
+    AbstractFit,
+    AbstractLinearControl,
+    AbstractSubproblem,
+    Control,
+    FitInfo,
+)
 
+Schedule = Literal["constant", "cosine"]
 WINDOW = 20  # steps in which the loss must fall
 
 
@@ -30,14 +39,26 @@ class Adam(AbstractFit):
 
     steps: int = 100
     learning_rate: float = 2e-2
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     held_out: float = 0.5
     tolerance: float = 1e-3
     warm_start: bool = False
+    needs: ClassVar[tuple[str, ...]] = (LOSS,)
+
+    def __check_init__(self):
+        expect_one_of("schedule", self.schedule, Schedule)
+
+    def refuses(self, control: Control) -> str | None:
+        return refuses_expansion(control, "Adam")
 
     def __call__(
-        self, subproblem: Subproblem, control: Control, previous: Control, stage: Stage, key: Key
-    ) -> FitResult:
+        self,
+        subproblem: AbstractSubproblem,
+        control: Control,
+        previous: Control,
+        stage: Stage,
+        key: Key,
+    ) -> tuple[Control, FitInfo]:
         fitted, held = split(stage, self.held_out, key)
         params, static = eqx.partition(
             previous if self.warm_start else control, eqx.is_inexact_array
@@ -74,4 +95,12 @@ class Adam(AbstractFit):
         start = (params, optimiser.init(params), best, at_window, jnp.asarray(0))
         params, _, best, _, count = jax.lax.while_loop(go_on, step, start)
         best = keep(best, params, losses(params))
-        return FitResult(eqx.combine(best.params, static), best.loss, best.loss_heldout, count)
+        control = eqx.combine(best.params, static)
+        return control, FitInfo(best.loss, best.loss_heldout, count)
+
+
+def refuses_expansion(control: Control, fit: str) -> str | None:
+    """A fit that changes every number of a control would change the scales of a basis too."""
+    if not isinstance(control, AbstractLinearControl):
+        return None
+    return f"{fit} fits every number of a control, and those of a basis are its scales; use Newton"

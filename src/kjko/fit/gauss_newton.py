@@ -1,6 +1,6 @@
 """Second-order descent for networks of some hundred parameters."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,23 +9,25 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key
 
-from kjko.controls import MLP, Periodic
-from kjko.fit.adam import Adam
+from kjko.controls.base import AbstractLayeredControl
+from kjko.core import Stage
+from kjko.core.checks import expect_one_of
+from kjko.fit.adam import Adam, refuses_expansion
 from kjko.fit.gradient import value_and_gradient
 from kjko.fit.held_out import Best, choose, split
-from kjko.interfaces import AbstractFit, Control, FitResult, Stage
-from kjko.subproblem import Subproblem
-from kjko.transport import response
+from kjko.interfaces import CURVATURE, LOSS, AbstractFit, AbstractSubproblem, Control, FitInfo
+from kjko.splitting.transport import response
 
+Layers = Literal["all", "last"]
 BLOCK = 256  # particles whose Jacobians are held at a time
 DAMPING = (1e-3, 1e-6, 1e4)  # at first, least and most; times the mean diagonal of the matrix
 PATIENCE = 3  # iterations in a row that may bring nothing
 
 
 class GaussNewton(AbstractFit):
-    """Levenberg-Marquardt with the generalised Gauss-Newton matrix of the JKO objective.
+    """Levenberg-Marquardt with the generalised Gauss-Newton matrix of a loss, as JKO has one.
 
-    The objective is a mean of a function of u and M (`kjko.interfaces.Stage`); its second
+    That is a mean of a function of u and M (`kjko.core.Stage`); its second
     derivative in the parameters θ, without the curvature of the network, is
 
         G = mean[ h(1+εh) ∂uᵀ∂u + εT₀h² ∂Mᵀ(I+hM)⁻ᵀ(I+hM)⁻¹∂M ],    ∂ = ∂/∂θ,
@@ -36,22 +38,36 @@ class GaussNewton(AbstractFit):
     in which u is linear, with `first` for the others before. `held_out` as in `Adam`. The
     fit ends after `steps` iterations, or three in a row that bring less than `tolerance` of the
     loss.
-
-    Raises ValueError for the last layer of what is no network.
     """
 
     steps: int = 30
     held_out: float = 0.5
     tolerance: float = 1e-3
     particles: int = 4096
-    layers: Literal["all", "last"] = eqx.field(static=True, default="all")
+    layers: Layers = eqx.field(static=True, default="all")
     first: Adam | None = None
 
+    needs: ClassVar[tuple[str, ...]] = (LOSS, CURVATURE)
+
+    def __check_init__(self):
+        expect_one_of("layers", self.layers, Layers)
+
+    def refuses(self, control: Control) -> str | None:
+        layered = isinstance(control, AbstractLayeredControl)
+        if self.layers == "last" and not layered:
+            return "GaussNewton: layers = 'last' needs a network (MLP)"
+        return refuses_expansion(control, "GaussNewton")  # pyright: ignore[reportArgumentType]
+
     def __call__(
-        self, subproblem: Subproblem, control: Control, previous: Control, stage: Stage, key: Key
-    ) -> FitResult:
+        self,
+        subproblem: AbstractSubproblem,
+        control: Control,
+        previous: Control,
+        stage: Stage,
+        key: Key,
+    ) -> tuple[Control, FitInfo]:
         if self.first is not None:
-            control = self.first(subproblem, control, previous, stage, key).control
+            control, _ = self.first(subproblem, control, previous, stage, key)
         fitted, held = split(stage, self.held_out, key)
         trained, static = eqx.partition(control, _trained(control, self.layers))
         flat, unravel = ravel_pytree(trained)
@@ -91,14 +107,18 @@ class GaussNewton(AbstractFit):
         state = _State(flat, jnp.asarray(DAMPING[0], flat.dtype), start, zero, zero)
         state = jax.lax.while_loop(go_on, step, state)
         best = state.best
-        return FitResult(control_of(best.params), best.loss, best.loss_heldout, state.count)
+        return control_of(best.params), FitInfo(best.loss, best.loss_heldout, state.count)
 
     def _gained(self, before: Best, now: Best, held: Stage | None) -> Array:
         old, new = before.judged(held), now.judged(held)
         return old - new > self.tolerance * jnp.abs(old)
 
     def _matrix(
-        self, subproblem: Subproblem, control_of: Any, theta: Float[Array, " p"], stage: Stage
+        self,
+        subproblem: AbstractSubproblem,
+        control_of: Any,
+        theta: Float[Array, " p"],
+        stage: Stage,
     ) -> Float[Array, "p p"]:
         """G, summed over blocks of particles."""
         n = stage.v.shape[0]
@@ -127,34 +147,21 @@ class _State(NamedTuple):
 
 
 def _rows(
-    subproblem: Subproblem, control_of: Any, theta: Float[Array, " p"], particle: Stage
+    subproblem: AbstractSubproblem, control_of: Any, theta: Float[Array, " p"], particle: Stage
 ) -> Float[Array, "outputs p"]:
     """The square root of one particle's part of G."""
-    problem, h = subproblem.problem, subproblem.h
     stage = jax.tree.map(lambda leaf: leaf[None], particle)
-    matrix = response(control_of(theta), stage).matrix[0]
-    inverse = jnp.linalg.inv(jnp.eye(len(matrix), dtype=matrix.dtype) + h * matrix)
-    of_u = jnp.sqrt(h * (1 + problem.collision_rate * h))
-    of_matrix = h * jnp.sqrt(problem.collision_rate * problem.temperature)
+    (of_u,), (of_matrix,) = subproblem.curvature(response(control_of(theta), stage), stage)
 
     def outputs(theta):
         by = response(control_of(theta), stage)
-        return jnp.concatenate([of_u * by.u[0], of_matrix * (inverse @ by.matrix[0]).ravel()])
+        return jnp.concatenate([of_u * by.u[0], (of_matrix @ by.matrix[0]).ravel()])
 
     return jax.jacrev(outputs)(theta)
 
 
 def _trained(control: Control, layers: str) -> Any:
     """For every leaf of the control, if it is fitted."""
-    everything = jax.tree.map(eqx.is_inexact_array, control)
-    if layers == "all":
-        return everything
-    network = control.control if isinstance(control, Periodic) else control
-    if not isinstance(network, MLP):
-        raise ValueError("GaussNewton: layers = 'last' needs a network (MLP)")
-
-    def last(tree):
-        return (tree.control if isinstance(control, Periodic) else tree).layers[-1]
-
-    nothing = jax.tree.map(lambda _: False, control)
-    return eqx.tree_at(last, nothing, last(everything))
+    if layers == "last" and isinstance(control, AbstractLayeredControl):
+        return control.last_layer()
+    return jax.tree.map(eqx.is_inexact_array, control)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.interfaces import Control, Stage
+from kjko.core import Stage
+from kjko.interfaces import Control
 
 BLOCK = 5000  # particles at a time: what their gradient needs stays in the cache
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from kjko.interfaces import Stage
-from kjko.subproblem import Subproblem
+from kjko.core import Stage
+from kjko.interfaces import AbstractSubproblem
 
 
 def split(stage: Stage, fraction: float, key: Key) -> tuple[Stage, Stage | None]:
@@ -47,7 +47,7 @@ class Best(NamedTuple):
 
 def choose(
     best: Best,
-    subproblem: Subproblem,
+    subproblem: AbstractSubproblem,
     control: Any,
     params: Any,
     losses: tuple[Float[Array, ""], Float[Array, ""]],

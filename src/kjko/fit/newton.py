@@ -1,17 +1,26 @@
 """The fit for controls that are gradients of a linear expansion."""
 
+from typing import ClassVar
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from kjko.controls import Gradient
-from kjko.features.basis import AbstractDesign
+from kjko.core import Stage
 from kjko.fit.held_out import number_held_out
-from kjko.fit.optimality import Optimality
-from kjko.interfaces import AbstractFit, Control, FitResult, Stage
-from kjko.subproblem import Subproblem
-from kjko.transport import determinant, response
+from kjko.interfaces import (
+    CONDITION,
+    AbstractCondition,
+    AbstractDesign,
+    AbstractFit,
+    AbstractLinearControl,
+    AbstractSubproblem,
+    Control,
+    FitInfo,
+)
+from kjko.splitting.transport import determinant, response
 
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
 FRACTIONS = tuple(np.arange(20, 0, -1) / 20)  # of a control that are tried
@@ -25,20 +34,18 @@ SCAN_TOLERANCE = 1e-2  # the same, for the candidates
 class Newton(AbstractFit):
     """The JKO step by its optimality condition, from the density that the particles carry.
 
-    u = ∇ᵥψ solves the condition of `Optimality` at every particle, in the least-squares sense, with
-    a ridge on the coefficients of ψ. The ridge is the one that does best, in the condition's linear
-    part, on the `held_out` part of the particles; if none does better there than zero, the control
-    is zero. From there Newton's iteration on all of these, each step no longer than what lowers the
-    residual, until one lowers its mean square by less than `tolerance`² of that of no control;
-    `iterations` is a cap. A control that would nearly fold the map at any particle is fitted
-    again with ten times the ridge, up to the largest, and then shortened. No more than `particles`
-    particles are used. Both choices are drawn anew at every step. The iterations that it reports
-    are those of all ridges.
+    u = ∇ᵥψ solves the subproblem's condition (JKO's is `kjko.methods.optimality`) at every
+    particle, in the least-squares sense, with a ridge on the coefficients of ψ. The ridge is the
+    one that does best, in the condition's linear part, on the `held_out` part of the particles; if
+    none does better there than zero, the control is zero. From there Newton's iteration on all of
+    these, each step no longer than what lowers the residual, until one lowers its mean square by
+    less than `tolerance`² of that of no control; `iterations` is a cap. A control that would nearly
+    fold the map at any particle is fitted again with ten times the ridge, up to the largest, and
+    then shortened. No more than `particles` particles are used. Both choices are drawn anew at
+    every step. The iterations that it reports are those of all ridges, and the losses those of the
+    first solution, of the linear part.
 
-    The loss and held-out loss that it reports are those of the first solution, of the linear part.
-
-    Raises ValueError for a control that is not a `Gradient`, an integrator that is no splitting, or
-    fewer than two particles.
+    Raises ValueError for fewer than two particles.
     """
 
     held_out: float = 0.2
@@ -46,35 +53,40 @@ class Newton(AbstractFit):
     tolerance: float = 1e-2
     iterations: int = 20
 
+    needs: ClassVar[tuple[str, ...]] = (CONDITION,)
+
+    def refuses(self, control: Control) -> str | None:
+        if isinstance(control, AbstractLinearControl):
+            return None
+        return "Newton fits a control that is linear in its coefficients, a Gradient; use Adam"
+
     def __call__(
-        self, subproblem: Subproblem, control: Control, previous: Control, stage: Stage, key: Key
-    ) -> FitResult:
-        if not isinstance(control, Gradient):
-            raise ValueError("Newton fits a Gradient control; use Adam for any other")
-        if not stage.is_split:
-            raise ValueError("Newton needs a splitting integrator: StrangMidpoint or Lie")
+        self,
+        subproblem: AbstractSubproblem,
+        control: AbstractLinearControl,
+        previous: Control,
+        stage: Stage,
+        key: Key,
+    ) -> tuple[Control, FitInfo]:
         rows = _random_rows(stage.v.shape[0], self.particles, key)
         if rows.size < 2:
             raise ValueError("Newton needs two particles or more, to fit and to judge")
-        control = Gradient(control.basis.adapt(stage))
+        control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
         fitted = rows.size - max(1, number_held_out(rows.size, self.held_out))
-        condition = Optimality.at(subproblem, control, stage.take(rows))
-        zero = jnp.zeros(control.basis.size, stage.v.dtype)
-        start = condition.linearise(condition.response(zero))
-        chosen, ridge, useful = choose_ridge(start, condition.g, fitted)
+        condition = subproblem.condition(control, stage.take(rows))
+        start = condition.linearise(jnp.zeros(control.basis.size, stage.v.dtype))
+        chosen, ridge, useful = choose_ridge(start, condition.right, fitted)
         chosen = jnp.where(useful, chosen, 0.0)
-        c, iterations = self._solve(condition, stage, start, ridge, chosen, useful)
+        c, iterations = self._solve(subproblem.dt, condition, stage, start, ridge, chosen, useful)
         seen = condition.control_of(chosen)
         parts = (slice(None, fitted), slice(fitted, None))
-        loss, loss_heldout = (
-            subproblem(seen, jax.tree.map(lambda leaf, part=part: leaf[part], condition.stage))[0]
-            for part in parts
-        )
-        return FitResult(condition.control_of(c), loss, loss_heldout, iterations)
+        loss, loss_heldout = (subproblem(seen, condition.stage.take(part))[0] for part in parts)
+        return condition.control_of(c), FitInfo(loss, loss_heldout, iterations)
 
     def _solve(
         self,
-        condition: Optimality,
+        dt: Float[Array, ""],
+        condition: AbstractCondition,
         everyone: Stage,
         start: AbstractDesign,
         ridge: Float[Array, ""],
@@ -89,7 +101,7 @@ class Newton(AbstractFit):
             ridge, *_, count = carry
             c, more = self._iterate(condition, start, ridge, chosen, useful)
             matrix = response(condition.control_of(c), everyone).matrix
-            fraction = _safe_fraction(matrix, condition.subproblem.dt)
+            fraction = _safe_fraction(matrix, dt)
             return 10 * ridge, c, fraction, count + more
 
         def go_on(carry):
@@ -102,22 +114,22 @@ class Newton(AbstractFit):
 
     def _iterate(
         self,
-        condition: Optimality,
+        condition: AbstractCondition,
         start: AbstractDesign,
         ridge: Float[Array, ""],
         chosen: Float[Array, " p"],
         useful: Bool[Array, ""],
     ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
         """Newton's iteration from `chosen`, or c = 0 if that is better; none if not `useful`."""
-        weights = jnp.ones_like(condition.g)
-        enough = self.tolerance**2 * jnp.mean(condition.g**2)
+        weights = jnp.ones_like(condition.right)
+        enough = self.tolerance**2 * jnp.mean(condition.right**2)
 
         def objective(c, r):
             return jnp.mean(r**2) + c @ start.penalty(c, ridge)
 
         def step(carry):
             c, r, _, count = carry
-            design = condition.linearise(condition.response(c)).with_penalty_of(start)
+            design = condition.linearise(c).with_penalty_of(start)
             factor = design.factor(design.gram(weights), ridge)
             right = design.transpose(r) / r.size - start.penalty(c, ridge)
             direction = solve(design, weights, ridge, factor, right)
@@ -142,8 +154,8 @@ class Newton(AbstractFit):
             return (gain > enough) & (count < self.iterations)
 
         r = condition.residual(chosen)
-        better = objective(chosen, r) < jnp.mean(condition.g**2)
-        c, r = jnp.where(better, chosen, 0.0), jnp.where(better, r, condition.g)
+        better = objective(chosen, r) < jnp.mean(condition.right**2)
+        c, r = jnp.where(better, chosen, 0.0), jnp.where(better, r, condition.right)
         state = (c, r, jnp.where(useful, jnp.inf, 0.0).astype(c.dtype), jnp.asarray(0))
         c, _, _, count = jax.lax.while_loop(go_on, step, state)
         return c, count
@@ -225,7 +237,7 @@ def _random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
     return jax.random.permutation(order_key, rows)
 
 
-def _safe_fraction(matrix: Float[Array, "n d d"], dt: float) -> Float[Array, ""]:
+def _safe_fraction(matrix: Float[Array, "n d d"], dt: Float[Array, ""]) -> Float[Array, ""]:
     """The largest of the fractions of a control up to which the map folds nowhere; 0 if none.
 
     M is symmetric: where all leading minors of I + Δt M are positive it is positive definite, and

@@ -1,70 +1,115 @@
 """The kinetic JKO method."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
-from kjko.interfaces import AbstractSequential, ForceState, Response, Stage, State, StepInfo
-from kjko.methods.sequential import sequential_step
+from kjko.core import Response, Stage
+from kjko.core.checks import expect_one_of
+from kjko.fit import Newton
+from kjko.interfaces import (
+    CONDITION,
+    CURVATURE,
+    LOSS,
+    AbstractFit,
+    AbstractFlow,
+    AbstractLinearControl,
+    AbstractSplitting,
+    AbstractSubproblem,
+    Control,
+    FieldState,
+)
+from kjko.methods.barrier import extended_log
+from kjko.methods.optimality import Optimality
+from kjko.methods.sequential import AbstractSequential, det_min
 from kjko.problem import Problem
-from kjko.transport import determinant
+from kjko.splitting import StrangMidpoint
+from kjko.splitting.transport import determinant, log_determinant, response
 
-# Below this determinant log det is continued by its second-order Taylor polynomial. The objective
-# stays finite and smooth, and a map that is about to fold is pushed back.
-BARRIER = 0.05
-
-
-def extended_log(det: Float[Array, " n"]) -> Float[Array, " n"]:
-    """log(det) for det ≥ δ = 0.05; below it the Taylor polynomial of degree two about δ."""
-    r = (det - BARRIER) / BARRIER
-    return jnp.where(
-        det > BARRIER, jnp.log(jnp.maximum(det, BARRIER)), jnp.log(BARRIER) + r - 0.5 * r**2
-    )
+LogDet = Literal["exact", "linear"]
 
 
 class JKO(AbstractSequential):
     """Transport cost plus free energy after the step: equations (18) and (27).
 
-        J(u) = mean[ h/2 |u|² + ε (½|v'|² + φ(x') + T₀ log f') ]
+        J(u) = mean[ h/2 |u|² + ε (½|v' − ū|² + φ(x') + T log f') ]
 
-    with (x', v', log f') the particles after a step of size h (see `kjko.interfaces.Stage`). Its
-    minimiser is u = −ε (v' + T₀ ∇ᵥ log f') + O(h). φ(x') is constant, and left out, for every
-    integrator but (18), where the control moves x as well. The value at u = 0 is subtracted.
+    with (x', v', log f') the particles after a step of size h (see `kjko.core.Stage`). Its
+    minimiser is u = −ε (v' − ū + T ∇ᵥ log f') + O(h). φ(x') is constant, and left out, for every
+    splitting but (18), where the control moves x as well. The value at u = 0 is subtracted.
 
-    `log_det`: "exact" is log det(I + h M). "linear" is the paper's h ∇ᵥ·u (Remark 2); it makes the
-    empirical objective unbounded below, see docs/design_decisions.md.
+    `control`: the u that is fitted, a `Gradient` or, with another fit, any function of (x, v).
+    `fit`: how, and `splitting`: where in a step it acts. `log_det`: "exact" is log det(I + h M).
+    "linear" is the paper's h ∇ᵥ·u (Remark 2); it makes the empirical objective unbounded below, see
+    docs/design_decisions.md. Raises ValueError for parts that do not go together.
     """
 
-    log_det: Literal["exact", "linear"] = eqx.field(static=True, default="exact")
+    control: Control
+    fit: AbstractFit = Newton()
+    splitting: AbstractSplitting = StrangMidpoint()
+    log_det: LogDet = eqx.field(static=True, default="exact")
     carries_density: ClassVar[bool] = True
     implicit: ClassVar[bool] = True
 
-    def begin(self, problem: Problem, solver: Any, state: State, steps: int, key: Key) -> State:
-        return state
+    def __check_init__(self):
+        expect_one_of("log_det", self.log_det, LogDet)
 
-    def step(self, problem: Problem, solver: Any, state: State, key: Key) -> tuple[State, StepInfo]:
-        return sequential_step(self, problem, solver, state, key)
-
-    def loss(
-        self, response: Response, stage: Stage, problem: Problem, state: ForceState, h: float
-    ) -> Float[Array, ""]:
-        u = response.u
-        cost = 0.5 * h * jnp.sum(u**2, axis=-1)
-        kinetic = h * jnp.sum(stage.v_free * u, axis=-1) + 0.5 * h**2 * jnp.sum(u**2, axis=-1)
+    @property
+    def offers(self) -> tuple[str, ...]:
         if self.log_det == "linear":
-            log_det = self.log_determinant(response, h)
+            return (LOSS,)
+        return (LOSS, CURVATURE, CONDITION) if self.splitting.acts_after else (LOSS, CURVATURE)
+
+    def subproblem(
+        self, problem: Problem, field: FieldState, h: Float[Array, ""], dt: Float[Array, ""]
+    ) -> "JKOStep":
+        return JKOStep(flow=problem.flow, field=field, h=h, dt=dt, log_det=self.log_det)
+
+    def log_determinant(self, response: Response, h: Float[Array, ""]) -> Float[Array, " n"]:
+        return h * response.divergence if self.log_det == "linear" else log_determinant(response, h)
+
+
+class JKOStep(AbstractSubproblem):
+    """The objective J of a step; see `JKO`. Its condition is that of the exact log-determinant."""
+
+    flow: AbstractFlow
+    field: FieldState
+    h: Float[Array, ""]
+    dt: Float[Array, ""]
+    log_det: LogDet = eqx.field(static=True, default="exact")
+
+    def __call__(self, control: Control, stage: Stage) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        by = response(control, stage)
+        return self.loss(by, stage), det_min(by, self.h, self.dt)
+
+    def loss(self, by: Response, stage: Stage) -> Float[Array, ""]:
+        """J(u) − J(0)."""
+        u, h, bath = by.u, self.h, stage.bath
+        square = jnp.sum(u**2, axis=-1)
+        relative = stage.v_free - bath.velocity
+        free_energy = h * jnp.sum(relative * u, axis=-1) + 0.5 * h**2 * square
+        if self.log_det == "linear":
+            free_energy -= bath.temperature * h * by.divergence
         else:
-            log_det = extended_log(determinant(response.matrix, h))
-        free_energy = jnp.mean(kinetic - problem.temperature * log_det)
-        if stage.drift:
-            moved = stage.x_free + stage.drift * h * u[:, : stage.x.shape[1]]
-            energy = problem.force.energy
-            free_energy += energy(state, moved) - energy(state, stage.x_free)
-        return jnp.mean(cost) + problem.collision_rate * free_energy
+            free_energy -= bath.temperature * extended_log(determinant(by.matrix, h))
+        if stage.drift is not None:
+            moved = stage.x_free + (stage.drift * h)[:, None] * u[:, : stage.x.shape[1]]
+            potential = jax.vmap(lambda x: self.flow.potential_energy(self.field, x))
+            free_energy += potential(moved) - potential(stage.x_free)
+        return jnp.mean(0.5 * h * square + bath.rate * free_energy)
 
-    def log_determinant(self, response: Response, h: float) -> Float[Array, " n"]:
-        if self.log_det == "linear":
-            return h * response.divergence
-        return jnp.log(determinant(response.matrix, h))
+    def condition(self, control: AbstractLinearControl, stage: Stage) -> Optimality:
+        return Optimality.at(control, stage, self.h)
+
+    def curvature(
+        self, by: Response, stage: Stage
+    ) -> tuple[Float[Array, " n"], Float[Array, "n d d"]]:
+        """G = mean[ h(1+εh) ∂uᵀ∂u + εTh² ∂Mᵀ(I+hM)⁻ᵀ(I+hM)⁻¹∂M ]."""
+        rate, h = stage.bath.rate, self.h
+        identity = jnp.eye(by.matrix.shape[-1], dtype=by.matrix.dtype)[None]
+        inverse = jnp.linalg.inv(identity + h * by.matrix)
+        of_matrix = h * jnp.sqrt(rate * stage.bath.temperature)
+        return jnp.sqrt(h * (1 + rate * h)), of_matrix[:, None, None] * inverse

@@ -1,27 +1,20 @@
 """Score-based transport with one score for all times."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
-from kjko.interfaces import (
-    ForceState,
-    Particles,
-    Response,
-    Stage,
-    State,
-    StepInfo,
-    TimeDependentControl,
-)
-from kjko.methods.end_to_end import AbstractEndToEnd, end_to_end_step, train
-from kjko.methods.jko import JKO
+from kjko.core import Bath, Particles, Response, Stage
+from kjko.fit import Adam
+from kjko.interfaces import AbstractSplitting, Applied, FieldState, TimeDependentControl
+from kjko.methods.end_to_end import AbstractEndToEnd
 from kjko.problem import Problem
-from kjko.transport import move, response
-
-EXACT = JKO()  # its log-determinant
+from kjko.splitting import StrangMidpoint
+from kjko.splitting.stage import stage_at
+from kjko.splitting.transport import determinant, log_determinant, move, response
 
 
 class ScoreEndToEnd(AbstractEndToEnd):
@@ -38,25 +31,26 @@ class ScoreEndToEnd(AbstractEndToEnd):
     Where the control is taken before the map it moves them by Euler's rule.
     """
 
+    control: TimeDependentControl
+    fit: Adam = Adam()
+    splitting: AbstractSplitting = StrangMidpoint()
     gradient_steps: int = eqx.field(static=True, default=10)
     carries_density: ClassVar[bool] = True
-
-    def begin(self, problem: Problem, solver: Any, state: State, steps: int, key: Key) -> State:
-        return train(self, problem, solver, state, steps, key)
-
-    def step(self, problem: Problem, solver: Any, state: State, key: Key) -> tuple[State, StepInfo]:
-        return end_to_end_step(self, problem, solver, state, key)
 
     def outputs(self, dimension: int) -> int:
         return dimension
 
+    def refuses(self, problem: Problem, particles: Particles) -> None:
+        return None
+
     def objective(
         self,
-        control: TimeDependentControl,
         problem: Problem,
+        control: TimeDependentControl,
         t: Float[Array, ""],
-        x: Float[Array, " d"],
+        x: Float[Array, " d_x"],
         v: Float[Array, " d"],
+        bath: Bath,
     ) -> Float[Array, ""]:
         directions = jnp.eye(v.size, dtype=v.dtype)
         values, slopes = zip(
@@ -64,60 +58,71 @@ class ScoreEndToEnd(AbstractEndToEnd):
         )
         u = values[0]
         divergence = sum(slope[k] for k, slope in enumerate(slopes))
-        return 0.5 * u @ u + problem.collision_rate * (v @ u - problem.temperature * divergence)
+        drift = (v - bath.velocity) @ u - bath.temperature * divergence
+        return 0.5 * u @ u + bath.rate * drift
 
     def push(
         self,
         problem: Problem,
-        solver: Any,
+        field: FieldState,
         control: TimeDependentControl,
-        t: Float[Array, ""],
         particles: Particles,
-        force: ForceState,
-    ) -> tuple[Particles, ForceState, StepInfo]:
-        dt, integrator = solver.time_step, solver.integrator
-        stage, force = integrator.prepare(particles, problem.force, force, dt)
-        if stage.is_split:
-            substeps = integrator.substeps(problem.collision_rate * dt)
-            moved, info = _collide(control, stage, t, dt, substeps)
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> tuple[Particles, FieldState, Applied, Float[Array, ""]]:
+        stage, field = self.splitting.prepare(problem, field, particles, t, dt)
+        if self.splitting.acts_after:
+            substeps = self.splitting.substeps(jnp.max(stage.bath.rate) * dt)
+            moved, applied, det_min = _collide(problem, field, control, stage, t, dt, substeps)
         else:
             by = response(lambda x, v: control(t, x, v), stage)
-            moved, det = move(EXACT, stage, by, dt)
+            moved = move(stage, by, dt, log_determinant(by, dt))
             here = Particles(stage.x, stage.v, stage.log_f)
-            info = StepInfo(None, by.u, here, jnp.min(det), when=0.0)
-        particles, force = integrator.finish(moved, problem.force, force, dt)
-        return particles, force, info
+            applied = Applied(by.u, here, jnp.zeros((), by.u.dtype))
+            det_min = jnp.min(determinant(by.matrix, dt))
+        before = Particles(stage.x_free, stage.v_free, stage.log_f)
+        moved = problem.collisions.conserve(before, moved)
+        particles, field = self.splitting.finish(problem, field, moved, t, dt)
+        return particles, field, applied, det_min
 
 
 def _collide(
-    control: TimeDependentControl, stage: Stage, t: Float[Array, ""], dt: float, substeps: int
-) -> tuple[Particles, StepInfo]:
-    """The midpoint rule, in equal parts; what the middle one tells."""
+    problem: Problem,
+    field: FieldState,
+    control: TimeDependentControl,
+    stage: Stage,
+    t: Float[Array, ""],
+    dt: Float[Array, ""],
+    substeps,
+) -> tuple[Particles, Applied, Float[Array, ""]]:
+    """The midpoint rule, in equal parts: where they leave the particles, what the middle one did,
+    and the smallest determinant."""
     h = dt / substeps
 
-    def substep(particles, k):
-        time = t + ((k + 0.5) * h).astype(t.dtype)
+    def substep(k, carry):
+        particles, middle_one, lowest = carry
+        time = t + (k + 0.5) * h
 
         def at(x, v):
             return control(time, x, v)
 
-        stage = _at(particles)
+        stage = stage_at(problem, field, particles)
         first = response(at, stage)
-        middle, det_half = move(EXACT, stage, first, h / 2)
-        second = response(at, _at(middle))
+        middle = move(stage, first, h / 2, log_determinant(first, h / 2))
+        second = response(at, stage_at(problem, field, middle))
         identity = jnp.eye(stage.v.shape[1], dtype=stage.v.dtype)[None]
         matrix = second.matrix @ (identity + h / 2 * first.matrix)
-        moved, det = move(EXACT, stage, Response(second.u, matrix, second.divergence), h)
-        det_min = jnp.minimum(jnp.min(det_half), jnp.min(det))
-        return moved, StepInfo(None, second.u, middle, det_min, when=0.5)
+        by = Response(second.u, matrix, second.divergence)
+        moved = move(stage, by, h, log_determinant(by, h))
+        dets = (determinant(first.matrix, h / 2), determinant(matrix, h))
+        lowest = jnp.minimum(lowest, jnp.minimum(*(jnp.min(det) for det in dets)))
+        told = Applied(second.u, middle, jnp.asarray(0.5, second.u.dtype))
+        kept = jax.tree.map(
+            lambda new, old: jnp.where(k == substeps // 2, new, old), told, middle_one
+        )
+        return moved, kept, lowest
 
     start = Particles(stage.x_free, stage.v_free, stage.log_f)
-    moved, told = jax.lax.scan(substep, start, jnp.arange(substeps))
-    info = jax.tree.map(lambda leaf: leaf[substeps // 2], told)
-    return moved, eqx.tree_at(lambda i: i.det_min, info, jnp.min(told.det_min))
-
-
-def _at(particles: Particles) -> Stage:
-    """The stage of a control that acts on v alone, where the particles are."""
-    x, v = particles.x, particles.v
-    return Stage(x, v, x, v, particles.log_f)
+    infinity = jnp.asarray(jnp.inf, stage.v.dtype)
+    nothing = Applied(jnp.zeros_like(stage.v), start, jnp.zeros_like(infinity))
+    return jax.lax.fori_loop(0, substeps, substep, (start, nothing, infinity))

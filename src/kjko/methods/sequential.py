@@ -1,5 +1,6 @@
-"""The step of the methods that fit a control at every step: Algorithm 1."""
+"""What methods that fit a control at every step share: Algorithm 1."""
 
+import abc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -7,109 +8,172 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Key
+from jaxtyping import Array, Float, Key
 
+from kjko.core import Particles, Response, Stage, State
 from kjko.interfaces import (
-    AbstractSequential,
+    AbstractFit,
+    AbstractMethod,
+    AbstractSplitting,
+    AbstractStepInfo,
+    AbstractSubproblem,
+    Applied,
     Control,
-    FitResult,
-    ForceState,
-    Particles,
-    Stage,
-    State,
-    StepInfo,
+    FieldState,
+    FitInfo,
 )
+from kjko.methods.parts import check_control, check_fit, check_flow, first_state, next_state
 from kjko.problem import Problem
-from kjko.subproblem import Subproblem
-from kjko.transport import move, response
+from kjko.splitting.stage import stage_at
+from kjko.splitting.transport import determinant, move, response
 
 
-def sequential_step(
-    method: AbstractSequential, problem: Problem, solver: Any, state: State, key: Key
-) -> tuple[State, StepInfo]:
-    """Prepare, fit, move, finish; no fit if ε = 0."""
-    dt, integrator = solver.time_step, solver.integrator
-    stage, force = integrator.prepare(state.particles, problem.force, state.force, dt)
-    substeps = integrator.substeps(problem.collision_rate * dt)
-    key = jax.random.fold_in(key, state.step)
-    collide = partial(_collide, method, problem, solver, force, dt / substeps)
-    if problem.collision_rate == 0:
-        moved, info = _pass(stage, state.control)
-    elif substeps == 1:
-        moved, info = collide(stage, state.control, key)
-    else:
-        moved, info = _repeat(collide, stage, state.control, key, substeps)
-    particles, force = integrator.finish(moved, problem.force, force, dt)
-    particles = eqx.tree_at(lambda p: p.x, particles, problem.wrap(particles.x))
-    return State(state.step + 1, particles, force, info.fit.control), info
+class SequentialInfo(AbstractStepInfo):
+    """The fit of a step, of the middle one if the collision was cut; `det_min` and the fit's
+    `iterations` are those of all parts. Without collisions there is no control."""
+
+    fit: FitInfo
+    applied: Applied | None
+    det_min: Float[Array, ""]
 
 
-def _collide(
-    method: AbstractSequential,
-    problem: Problem,
-    solver: Any,
-    force: ForceState,
-    dt: float,
-    stage: Stage,
-    previous: Control,
-    key: Key,
-) -> tuple[Particles, StepInfo]:
-    """Fit a control and move the particles by it."""
-    h = solver.integrator.fraction * dt
-    subproblem = Subproblem(method, problem, force, h, dt)
-    fit = solver.fit(subproblem, solver.control, previous, stage, key)
-    by = response(fit.control, stage)
-    moved, _ = move(method, stage, by, dt)
-    if method.implicit:
-        middle, _ = move(method, stage, by, h)
-        when = solver.integrator.fraction
-    else:
-        middle = Particles(stage.x, stage.v, stage.log_f)
-        when = 0.5 if stage.is_split else 0.0  # the map is done and the collision is not
-    return moved, StepInfo(fit, by.u, middle, subproblem.det_min(by), when)
+class AbstractSequential(AbstractMethod):
+    """A method that fits a control anew at every step, by solving a subproblem.
+
+    `implicit`: at its minimum u is −ε (v − ū + T ∇ᵥ log f) after the step of size h; else before.
+    Raises ValueError for a fit that needs what the subproblem does not offer.
+    """
+
+    control: eqx.AbstractVar[Control]
+    fit: eqx.AbstractVar[AbstractFit]
+    splitting: eqx.AbstractVar[AbstractSplitting]
+    implicit: eqx.AbstractClassVar[bool]
+
+    def __check_init__(self):
+        check_fit(type(self).__name__, self.offers, self.fit, self.control)
+
+    @property
+    @abc.abstractmethod
+    def offers(self) -> tuple[str, ...]:
+        """What its subproblem has: some of `LOSS`, `CONDITION` and `CURVATURE`."""
+
+    @abc.abstractmethod
+    def subproblem(
+        self, problem: Problem, field: FieldState, h: Float[Array, ""], dt: Float[Array, ""]
+    ) -> AbstractSubproblem:
+        """That of a step of size h, after which the control moves the particles by dt."""
+
+    @abc.abstractmethod
+    def log_determinant(self, response: Response, h: Float[Array, ""]) -> Float[Array, " n"]:
+        """log det(I + h M) as this method takes it."""
+
+    def init(self, problem: Problem, particles: Particles, time_step: Any, seed: Any = 0) -> State:
+        check_control(self.control, particles)
+        check_flow(problem, self.splitting, particles)
+        return first_state(problem, particles, time_step, seed, self.control)
+
+    def step(self, problem: Problem, state: State) -> tuple[State, SequentialInfo]:
+        """Prepare, fit, move, finish; no fit where there are no collisions."""
+        t, dt = state.time, state.time_step
+        stage, field = self.splitting.prepare(problem, state.field, state.particles, t, dt)
+        if stage.bath is None:
+            moved, info = _free(stage)
+            control = state.memory
+        else:
+            substeps = self.splitting.substeps(jnp.max(stage.bath.rate) * dt)
+            key = jax.random.fold_in(state.key, state.step)
+            collide = partial(self._collide, problem, field, dt / substeps)
+            start = (stage, state.memory, key)
+            moved, control, info = _repeat(problem, field, collide, substeps, *start)
+        particles, field = self.splitting.finish(problem, field, moved, t, dt)
+        return next_state(problem, state, particles, field, control), info
+
+    def _collide(
+        self,
+        problem: Problem,
+        field: FieldState,
+        dt: Float[Array, ""],
+        stage: Stage,
+        previous: Control,
+        key: Key[Array, ""],
+    ) -> tuple[Particles, Control, SequentialInfo]:
+        """Fit a control and move the particles by it."""
+        h = self.splitting.fraction * dt
+        control, fit = self.fit(
+            self.subproblem(problem, field, h, dt), self.control, previous, stage, key
+        )
+        by = response(control, stage)
+        moved = move(stage, by, dt, self.log_determinant(by, dt))
+        if self.implicit:
+            there = move(stage, by, h, self.log_determinant(by, h))
+            when = self.splitting.fraction
+        else:
+            there = Particles(stage.x, stage.v, stage.log_f)
+            when = 0.5 if self.splitting.acts_after else 0.0  # the flow is done, the collision not
+        applied = Applied(by.u, there, jnp.asarray(when, by.u.dtype))
+        before = Particles(stage.x_free, stage.v_free, stage.log_f)
+        kept = problem.collisions.conserve(before, moved)
+        return kept, control, SequentialInfo(fit, applied, det_min(by, h, dt))
 
 
-def _pass(stage: Stage, control: Control) -> tuple[Particles, StepInfo]:
-    """The step without a control, which stays as it is; there is no loss."""
+def det_min(by: Response, h: Float[Array, ""], dt: Float[Array, ""]) -> Float[Array, ""]:
+    """The smallest determinant of the step of size h and of the whole move."""
+    half, whole = (jnp.min(determinant(by.matrix, step)) for step in (h, dt))
+    return jnp.minimum(half, whole)
+
+
+def _free(stage: Stage) -> tuple[Particles, SequentialInfo]:
+    """The step without a control; there is no loss."""
     moved = Particles(stage.x_free, stage.v_free, stage.log_f)
-    zero, one = jnp.zeros((), stage.v.dtype), jnp.ones((), stage.v.dtype)
-    fit = FitResult(control, jnp.nan * zero, jnp.nan * zero, 0)
-    return moved, StepInfo(fit, jnp.zeros_like(stage.v), moved, one)
+    one = jnp.ones((), stage.v.dtype)
+    return moved, SequentialInfo(FitInfo(jnp.nan * one, jnp.nan * one, 0), None, one)
 
 
 def _repeat(
-    collide: Callable, stage: Stage, control: Control, key: Key, substeps: int
-) -> tuple[Particles, StepInfo]:
-    """Several moves one after the other. What the middle one tells, with the last control, the
-    smallest determinant and the iterations of all.
+    problem: Problem,
+    field: FieldState,
+    collide: Callable,
+    substeps: Any,
+    stage: Stage,
+    control: Control,
+    key: Key[Array, ""],
+) -> tuple[Particles, Control, SequentialInfo]:
+    """The parts of a collision one after the other, as many as there are; the last control.
 
-    Only for a stage whose control acts after the map: x does not change.
+    Where the control acts after the flow x does not change, and the next part starts from where
+    the one before has left the particles; else there is one.
     """
+    if isinstance(substeps, int):
+        return collide(stage, control, key)
     arrays, static = eqx.partition(control, eqx.is_array)
 
-    def tell(particles, arrays, key):
-        stage = Stage(particles.x, particles.v, particles.x, particles.v, particles.log_f)
-        moved, info = collide(stage, eqx.combine(arrays, static), key)
-        arrays, _ = eqx.partition(info.fit.control, eqx.is_array)
-        return moved, arrays, eqx.tree_at(lambda i: i.fit.control, info, None)
-
-    def substep(carry, drawn):
-        (particles, arrays, middle), (number, key) = carry, drawn
-        moved, arrays, told = tell(particles, arrays, key)
+    def part(number, carry):
+        particles, arrays, middle = carry
+        here = stage_at(problem, field, particles)
+        own = jnp.where(number == 0, key, jax.random.fold_in(key, number))
+        moved, control, info = collide(here, eqx.combine(arrays, static), own)
+        told = _told(info)
         kept = jax.tree.map(
             lambda new, old: jnp.where(number == substeps // 2, new, old), told, middle
         )
-        lowest = jnp.where(number == 0, told.det_min, jnp.minimum(middle.det_min, told.det_min))
+        lowest = jnp.minimum(middle.det_min, told.det_min)
         iterations = middle.fit.iterations + told.fit.iterations
         kept = eqx.tree_at(lambda i: (i.det_min, i.fit.iterations), kept, (lowest, iterations))
-        return (moved, arrays, kept), None
+        return moved, eqx.filter(control, eqx.is_array), kept
 
     start = Particles(stage.x_free, stage.v_free, stage.log_f)
-    shapes = jax.eval_shape(lambda: tell(start, arrays, key)[2])
-    middle = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    drawn = (jnp.arange(substeps), jax.random.split(key, substeps))
-    (moved, arrays, info), _ = jax.lax.scan(substep, (start, arrays, middle), drawn)
-    last = eqx.combine(arrays, static)
-    return moved, eqx.tree_at(
-        lambda i: i.fit.control, info, last, is_leaf=lambda leaf: leaf is None
+    zero = jnp.zeros((), stage.v.dtype)
+    nothing = SequentialInfo(
+        FitInfo(zero, zero, 0), Applied(jnp.zeros_like(stage.v), start, zero), zero + jnp.inf
     )
+    carry = (start, arrays, _told(nothing))
+    moved, arrays, info = jax.lax.fori_loop(0, substeps, part, carry)
+    return moved, eqx.combine(arrays, static), info
+
+
+def _told(info: SequentialInfo) -> SequentialInfo:
+    """With the types that it has whatever the fit is."""
+    dtype = info.det_min.dtype
+    loss, heldout = (jnp.asarray(a, dtype) for a in (info.fit.loss, info.fit.loss_heldout))
+    fit = FitInfo(loss, heldout, jnp.asarray(info.fit.iterations, jnp.int32))
+    return SequentialInfo(fit, info.applied, info.det_min)

@@ -1,21 +1,20 @@
 """Self-consistent velocity matching."""
 
-import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
-from kjko.integrators import StrangMidpoint
-from kjko.interfaces import ForceState, Particles, State, StepInfo, TimeDependentControl
-from kjko.methods.end_to_end import AbstractEndToEnd, end_to_end_step, train
+from kjko.core import Bath, Particles
+from kjko.fit import Adam
+from kjko.interfaces import AbstractSplitting, Applied, FieldState, TimeDependentControl
+from kjko.methods.end_to_end import AbstractEndToEnd, bath_of
 from kjko.methods.score_end_to_end import ScoreEndToEnd
 from kjko.problem import Problem
-from kjko.transport import BLOCK, determinant
-
-GUIDE = ScoreEndToEnd()  # moves the particles of the training
+from kjko.splitting import StrangMidpoint
+from kjko.splitting.transport import BLOCK, determinant
 
 
 class VelocityMatching(AbstractEndToEnd):
@@ -30,44 +29,50 @@ class VelocityMatching(AbstractEndToEnd):
 
         z_½ = z + Δt/2 w(z),    z' = z + Δt w(z_½),    det(I + Δt ∂w(z_½) (I + Δt/2 ∂w(z))).
 
-    Second order in Δt; neither a symplectic map nor the solver's integrator has a part in it. The
+    Second order in Δt; neither a symplectic map nor a splitting has a part in it. The
     control in the usual sense is u = −ε wˣ.
 
     In training the particles move by x' = v, v' = −∇ₓφ + u instead, as those of `ScoreEndToEnd`:
     the two motions differ by T₀ (∇ᵥ log f, −∇ₓ log f), which leaves f as it is. With w itself the
     fixed-point iteration does not settle for long times (docs/design_decisions.md).
 
-    The force has to be an external one. `begin` raises
-    ValueError where v has more components than x.
+    `init` raises ValueError for a field of the particles' own, a magnetic field, collisions without
+    a temperature of their own, and where v has more components than x.
     """
 
+    control: TimeDependentControl
+    fit: Adam = Adam()
     gradient_steps: int = eqx.field(static=True, default=10)
     carries_density: ClassVar[bool] = True
+    splitting: ClassVar[AbstractSplitting] = StrangMidpoint()  # of the particles of the training
 
-    def begin(self, problem: Problem, solver: Any, state: State, steps: int, key: Key) -> State:
-        if state.particles.v.shape[1] != state.particles.x.shape[1]:
-            raise ValueError(f"particles: {self!r} needs as many components of x as of v")
-        return train(self, problem, solver, state, steps, key)
-
-    def step(self, problem: Problem, solver: Any, state: State, key: Key) -> tuple[State, StepInfo]:
-        return end_to_end_step(self, problem, solver, state, key)
+    def refuses(self, problem: Problem, particles: Particles) -> str | None:
+        x, v = particles.x[0], particles.v[0]
+        if v.size != x.size:
+            return "particles: VelocityMatching needs as many components of x as of v"
+        if problem.flow.gyrofrequency(v[0], x) is not None:
+            return "flow: VelocityMatching knows no magnetic field; use ScoreEndToEnd"
+        if problem.temperature is None:
+            return "collisions: VelocityMatching needs a bath with a temperature; use ScoreEndToEnd"
+        return None
 
     def outputs(self, dimension: int) -> int:
         return 2 * dimension
 
     def objective(
         self,
-        control: TimeDependentControl,
         problem: Problem,
+        control: TimeDependentControl,
         t: Float[Array, ""],
         x: Float[Array, " d"],
         v: Float[Array, " d"],
+        bath: Bath,
     ) -> Float[Array, ""]:
-        rate, temperature = problem.collision_rate, problem.temperature
+        rate, temperature = bath.rate, bath.temperature
         d = v.size
         w, matrix = _velocity_and_slopes(control, t, x, v)
         along_x, along_v = w[:d], w[d:]
-        downhill = problem.force.acceleration(None, x)  # −∇φ
+        downhill = _given_acceleration(problem, t, x, v)  # −∇φ
         match_x = along_x @ along_x - 2 * along_x @ v
         match_v = along_v @ along_v + 2 * along_v @ (rate * v - downhill)
         by_parts = (
@@ -80,13 +85,13 @@ class VelocityMatching(AbstractEndToEnd):
     def push(
         self,
         problem: Problem,
-        solver: Any,
+        field: FieldState,
         control: TimeDependentControl,
-        t: Float[Array, ""],
         particles: Particles,
-        force: ForceState,
-    ) -> tuple[Particles, ForceState, StepInfo]:
-        dt, d = solver.time_step, particles.v.shape[1]
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> tuple[Particles, FieldState, Applied, Float[Array, ""]]:
+        d = particles.v.shape[1]
 
         def at(t, particles):
             rows = (particles.x, particles.v)
@@ -100,28 +105,38 @@ class VelocityMatching(AbstractEndToEnd):
         identity = jnp.eye(2 * d, dtype=w.dtype)[None]
         det = determinant(second @ (identity + dt / 2 * first), dt)
         moved = _moved(particles, w, dt, det)  # z at t + dt
-        u = -problem.collision_rate * w[:, :d]
-        return moved, force, StepInfo(None, u, half, jnp.min(det), when=0.5)
+        bath = bath_of(problem, half)
+        applied = Applied(-bath.rate[:, None] * w[:, :d], half, jnp.asarray(0.5, w.dtype))
+        return moved, field, applied, jnp.min(det)
 
     def explore(
         self,
         problem: Problem,
-        solver: Any,
+        field: FieldState,
         control: TimeDependentControl,
-        t: Float[Array, ""],
         particles: Particles,
-        force: ForceState,
-    ) -> tuple[Particles, ForceState]:
-        friction = _Friction(control, problem.collision_rate)
-        by_strang = dataclasses.replace(solver, integrator=StrangMidpoint())
-        return GUIDE.explore(problem, by_strang, friction, t, particles, force)
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> tuple[Particles, FieldState]:
+        friction = _Friction(control, bath_of(problem, particles).rate[0])
+        guide = ScoreEndToEnd(friction)
+        return guide.explore(problem, field, friction, particles, t, dt)
+
+
+def _given_acceleration(
+    problem: Problem, t: Float[Array, ""], x: Float[Array, " d"], v: Float[Array, " d"]
+) -> Float[Array, " d"]:
+    """Of forces that carry no field."""
+    return sum(
+        (member.acceleration(None, t, x, v) for member in problem.flow.members), jnp.zeros_like(v)
+    )
 
 
 class _Friction(eqx.Module):
     """u = −ε wˣ, as a control."""
 
     velocity: TimeDependentControl
-    rate: float
+    rate: Float[Array, ""]
 
     def __call__(
         self, t: Float[Array, ""], x: Float[Array, " d"], v: Float[Array, " d"]
@@ -146,7 +161,7 @@ def _velocity_and_slopes(
 
 
 def _moved(
-    particles: Particles, w: Float[Array, "n two_d"], h: float, det: Float[Array, " n"]
+    particles: Particles, w: Float[Array, "n two_d"], h: Float[Array, ""], det: Float[Array, " n"]
 ) -> Particles:
     along_x, along_v = jnp.split(w, 2, axis=1)
     log_f = particles.log_f - jnp.log(det)

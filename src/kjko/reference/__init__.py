@@ -13,7 +13,6 @@ from kjko.reference.gaussian import ExactGaussian as ExactGaussian
 from kjko.reference.gaussian import exact_gaussian as exact_gaussian
 from kjko.reference.grid import GridSolution as GridSolution
 from kjko.reference.grid import grid_solution as grid_solution
-from kjko.reference.grid import poisson_grid_solution as poisson_grid_solution
 from kjko.reference.grid_density import GridDensity as GridDensity
 from kjko.reference.known import GridLaw as GridLaw
 from kjko.reference.known import known_law as known_law

@@ -1,4 +1,8 @@
-"""The collision step ∂ₜf = ε ∂ᵥ(v f + T₀ ∂ᵥf) on the cells of a velocity grid."""
+"""The collision step ∂ₜf = ε ∂ᵥ((v − ū) f + T ∂ᵥf) on the cells of a velocity grid.
+
+Two ways: the exponential of a Chang-Cooper operator for a bath that is the same everywhere, and the
+solution in Fourier space for ū(x) and T(x), as of the density's own moments.
+"""
 
 import math
 
@@ -7,12 +11,17 @@ from jaxtyping import Float
 from scipy.sparse import csr_array, dia_array
 from scipy.sparse.linalg import expm_multiply
 
+from kjko.reference.splitting import Unresolved
+
 REFINEMENT = 8  # cells of the operator in a cell of the grid
 WIDEST = 0.6  # cell in √T₀: wider ones do not resolve the Maxwellian
 STIFFEST = 200.0  # of the operator's norm times the time, in one exponential
+EMPTY = 1e-10  # of the largest density: where there is less, its moments are rounding
 
 Velocities = Float[np.ndarray, " n_v"]
 Matrix = Float[np.ndarray, "rows columns"]
+Rows = Float[np.ndarray, "n_x n_v"]
+Profile = Float[np.ndarray, " n_x"]
 
 
 def collision_operator(v: Velocities, temperature: float) -> csr_array:
@@ -45,7 +54,7 @@ def relaxation(v: Velocities, temperature: float, strength: float) -> Matrix:
     """
     widest = WIDEST * math.sqrt(temperature)
     if v[1] - v[0] > widest:
-        raise ValueError(
+        raise Unresolved(
             f"cells: their width in v is {v[1] - v[0]:.3g} and must be below {widest:.3g} to "
             "resolve the Maxwellian; take more cells in v"
         )
@@ -71,3 +80,35 @@ def to_cells(f: Matrix, v: Velocities, target: Velocities) -> Matrix:
     shift = np.exp(1j * k * (target[0] - v[0]))
     found = np.fft.rfft(f, axis=0)[:modes] * shift[:, None]
     return np.fft.irfft(found, n=len(target), axis=0) * (len(target) / len(v))
+
+
+def own_moments(f: Rows, v: Velocities) -> tuple[Profile, Profile]:
+    """ū(x) and T(x) of f itself; where there is next to nothing of f, those of all of it."""
+    total = f.sum(axis=0)
+    mean = v @ total / total.sum()
+    overall = (v - mean) ** 2 @ total / total.sum()
+    density = f.sum(axis=1)
+    there = density > EMPTY * density.max()
+    over = np.where(there, density, 1.0)
+    velocity = np.where(there, f @ v / over, mean)
+    square = (v[None, :] - velocity[:, None]) ** 2
+    return velocity, np.where(there, np.sum(square * f, axis=1) / over, overall)
+
+
+def relax_rows(
+    f: Rows, v: Velocities, velocity: Profile, temperature: Profile, strength: float
+) -> Rows:
+    """f after a collision with εΔt = `strength`, with a bath of its own in every row.
+
+    The Ornstein-Uhlenbeck process is v' = ū + e^{−εΔt} (v − ū) plus a Gaussian of the variance
+    T (1 − e^{−2εΔt}), so that
+
+        f̂'(k) = exp(−ikū (1 − e^{−εΔt}) − ½ T (1 − e^{−2εΔt}) k²) f̂(e^{−εΔt} k),
+
+    spectrally exact for f that vanishes at the ends. Σf is kept to rounding.
+    """
+    k = 2 * np.pi * np.fft.rfftfreq(len(v), v[1] - v[0])
+    found = f @ np.exp(-1j * math.exp(-strength) * np.outer(v, k))
+    moved = np.outer(velocity, k) * -math.expm1(-strength) - v[0] * k
+    spread = 0.5 * np.outer(temperature * -math.expm1(-2 * strength), k**2)
+    return np.fft.irfft(found * np.exp(-1j * moved - spread), n=len(v), axis=1)

@@ -17,15 +17,15 @@ class KnownLaw(Protocol):
         ...
 
     def free_energy(self, time: float) -> float:
-        """E[½|v|² + φ(x) + T₀ log f]."""
+        """∫ (½|v|² + φ(x) + T₀ log f) f, of the mass of the problem."""
         ...
 
     def kl(self, time: float) -> float:
-        """The relative entropy to the stationary law."""
+        """The relative entropy to the stationary law, of laws of mass one."""
         ...
 
     def field_energy(self, time: float) -> float:
-        """∫|E|² dx of the particles' own field; of no meaning in an external one."""
+        """∫|E|² dx of the particles' own field; of no meaning without one."""
         ...
 
     def score(self, time: float, x: Points, v: Points) -> Points:
@@ -47,12 +47,16 @@ def score_error(
     x: Points,
     v: Points,
     u: Points,
-    *,
-    collision_rate: float,
-    temperature: float,
+    rate: Float[np.ndarray, " n"] | float,
+    velocity: Points | float,
+    temperature: Float[np.ndarray, " n"] | float,
 ) -> float:
-    """mean |u − u*|², u* = −ε (v + T₀ ∇ᵥ log f) of the law at the particles: (34)."""
-    exact = -collision_rate * (v + temperature * law.score(time, x, v))
+    """mean |u − u*|², u* = −ε (v − ū + T ∇ᵥ log f) of the law at the particles: (34).
+
+    `rate` ε, `velocity` ū and `temperature` T of the bath there.
+    """
+    rate, temperature = (np.reshape(a, (-1, 1)) for a in (rate, temperature))
+    exact = -rate * (v - velocity + temperature * law.score(time, x, v))
     return float(np.mean(np.sum((u - exact) ** 2, axis=1)))
 
 

@@ -3,14 +3,15 @@
 import math
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import expm
 from scipy.stats import norm
 
-from kjko.forces import External
-from kjko.laws import Gaussian
-from kjko.potentials import Quadratic
+from kjko.collisions import FokkerPlanck, NoCollisions
+from kjko.flow.potentials import Quadratic
+from kjko.initial import Gaussian
 from kjko.problem import Problem
 
 Vector = Float[np.ndarray, " two_d"]
@@ -21,12 +22,13 @@ Points = Float[np.ndarray, "n d"]
 class ExactGaussian(NamedTuple):
     """The law of z = (x, v) for φ(x) = ½ (x − c)ᵀ K (x − c) and a Gaussian initial law.
 
-    With A = [[0, −I], [K, εI]] equation (33) reads μ̇ = −A (μ − μ∞) and
-    Ċ = 2 diag(0, εT₀I) − A C − C Aᵀ. It is solved by the matrix exponential:
+    With A = [[0, −I], [K, εI − W]], Wv = v × Ω of a magnetic field, equation (33) reads
+    μ̇ = −A (μ − μ∞) and Ċ = 2 diag(0, εT₀I) − A C − C Aᵀ. It is solved by the matrix exponential:
 
         μ(t) = μ∞ + e^{−At} (μ₀ − μ∞),    C(t) = C∞ + e^{−At} (C₀ − C∞) e^{−Aᵀt},
 
-    with μ∞ = (c, 0) and C∞ = T₀ diag(K⁻¹, I). float64.
+    with μ∞ = (c, 0) and C∞ = T₀ diag(K⁻¹, I). float64. `mass`: of the problem, which entropy and
+    free energy are of; the rest is of a law of mass one.
     """
 
     mean_initial: Vector
@@ -34,6 +36,7 @@ class ExactGaussian(NamedTuple):
     mean_stationary: Vector
     covariance_stationary: Matrix
     rate: Matrix  # A
+    mass: float = 1.0
 
     def at(self, time: float) -> tuple[Vector, Matrix]:
         """Mean and covariance at a time."""
@@ -43,10 +46,11 @@ class ExactGaussian(NamedTuple):
         return mean, self.covariance_stationary + deviation
 
     def entropy(self, time: float) -> float:
-        """E[log f] at a time."""
+        """∫ f log f at a time."""
         _, covariance = self.at(time)
         log_det = np.linalg.slogdet(covariance)[1]
-        return float(-0.5 * (log_det + len(covariance) * (1 + np.log(2 * np.pi))))
+        of_one = -0.5 * (log_det + len(covariance) * (1 + np.log(2 * np.pi)))
+        return float(self.mass * (of_one + np.log(self.mass)))
 
     @property
     def temperature(self) -> float:
@@ -54,17 +58,18 @@ class ExactGaussian(NamedTuple):
         return float(self.covariance_stationary[-1, -1])
 
     def free_energy(self, time: float) -> float:
-        """E[½|v|² + φ(x) + T₀ log f] at a time."""
+        """∫ (½|v|² + φ(x) + T₀ log f) f at a time."""
         mean, covariance = self.at(time)
         offset = mean - self.mean_stationary
         second = covariance + np.outer(offset, offset)
-        energy = 0.5 * np.trace(np.linalg.solve(self.covariance_stationary, second))
+        energy = 0.5 * self.mass * np.trace(np.linalg.solve(self.covariance_stationary, second))
         return float(self.temperature * (energy + self.entropy(time)))
 
     def kl(self, time: float) -> float:
         """The relative entropy to the stationary law at a time."""
         log_det = np.linalg.slogdet(2 * np.pi * self.covariance_stationary)[1]
-        return float(self.free_energy(time) / self.temperature + 0.5 * log_det)
+        free_energy = self.free_energy(time) / (self.temperature * self.mass)
+        return float(free_energy - np.log(self.mass) + 0.5 * log_det)
 
     def field_energy(self, time: float) -> float:
         """nan: the force is external."""
@@ -105,16 +110,24 @@ def exact_gaussian(
 
     `mean`, `covariance`: start from these instead of the initial law's (a sample's own, say).
     """
-    force, law = problem.force, problem.law
-    if not (isinstance(force, External) and isinstance(law, Gaussian)) or problem.box is not None:
+    potential, law = problem.flow.given_potential, problem.law
+    if not (isinstance(potential, Quadratic) and isinstance(law, Gaussian)):
         return None
-    potential = force.potential
-    if not isinstance(potential, Quadratic):
+    if isinstance(problem.collisions, FokkerPlanck):
+        collision_rate = float(problem.collisions.rate)
+    elif isinstance(problem.collisions, NoCollisions):
+        collision_rate = 0.0
+    else:
         return None
+    if problem.box is not None:
+        return None
+    temperature = float(problem.collisions.temperature)
     stiffness = np.asarray(potential.stiffness, dtype=float)
     if not np.all(np.linalg.eigvalsh(stiffness) > 0):
         return None
-    identity, zero = np.eye(len(stiffness)), np.zeros_like(stiffness)
+    d = len(stiffness)
+    identity, zero = np.eye(d), np.zeros_like(stiffness)
+    turning = _turning(problem, d)
     inverse = np.linalg.inv(stiffness)
     return ExactGaussian(
         mean_initial=np.asarray(law.mean if mean is None else mean, dtype=float),
@@ -124,6 +137,15 @@ def exact_gaussian(
         mean_stationary=np.concatenate(
             [np.asarray(potential.center, dtype=float), np.zeros(len(stiffness))]
         ),
-        covariance_stationary=problem.temperature * np.block([[inverse, zero], [zero, identity]]),
-        rate=np.block([[zero, -identity], [stiffness, problem.collision_rate * identity]]),
+        covariance_stationary=temperature * np.block([[inverse, zero], [zero, identity]]),
+        rate=np.block([[zero, -identity], [stiffness, collision_rate * identity - turning]]),
+        mass=float(problem.mass),
     )
+
+
+def _turning(problem: Problem, d: int) -> Matrix:
+    """W with Wv = v × Ω, in the first d components."""
+    frequency = problem.flow.gyrofrequency(jnp.zeros(()), jnp.zeros(d))
+    if frequency is None:
+        return np.zeros((d, d))
+    return np.cross(np.eye(3)[:d], np.asarray(frequency, dtype=float)).T[:d]

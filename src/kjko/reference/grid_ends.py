@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from kjko.laws import AbstractLaw
-from kjko.problem import Box
+from kjko.core import Box
+from kjko.initial import AbstractLaw
 
 FAR = 28.0  # f is as good as zero where log f is this far below its maximum
 POTENTIAL_POINTS = 4001
@@ -34,6 +34,20 @@ def potential_at(potential: Callable, x: Nodes) -> tuple[Nodes, Nodes]:
         value_and_slope = jax.vmap(jax.value_and_grad(in_double(potential)))
         value, slope = value_and_slope(jnp.asarray(x)[:, None])
         return np.asarray(value), np.asarray(slope)[:, 0]
+
+
+def drive_at(drive: Callable, time: float, x: Nodes) -> Nodes:
+    """The first component of a(t, x) at the nodes."""
+    with jax.enable_x64(True):
+        at = jax.vmap(lambda one: in_double(drive)(jnp.asarray(time), one)[0])
+        return np.asarray(at(jnp.asarray(x)[:, None]))
+
+
+def temperature_of(law: AbstractLaw) -> float:
+    """The variance of v of a law."""
+    side = (np.arange(LAW_POINTS) + 0.5) / LAW_POINTS
+    corners = np.stack(np.meshgrid(side[::9], side), axis=-1).reshape(-1, 2)
+    return float(np.var(law.points(corners)[1]))
 
 
 def log_law(law: AbstractLaw, x: Nodes, v: Nodes) -> Float[np.ndarray, "n_x n_v"]:

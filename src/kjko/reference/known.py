@@ -1,5 +1,6 @@
 """The law that a run can be held to: in closed form, or from a grid."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 
@@ -9,9 +10,11 @@ from jaxtyping import Float
 from kjko.problem import Problem
 from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.gaussian import exact_gaussian
-from kjko.reference.grid import GridSolution, grid_solution
+from kjko.reference.grid import CELLS, GridSolution, grid_solution
 from kjko.reference.grid_density import GridDensity
+from kjko.reference.splitting import Unresolved
 
+REFINEMENTS = (CELLS, (768, 512), (1536, 1024))  # a law that reaches far needs more cells
 GRID_STEP = 0.01  # at most
 SAME_TIME = 1e-6
 
@@ -20,13 +23,13 @@ class GridLaw:
     """A solution on a grid, for all that a particle method is held to. One dimension.
 
     The density is known at the times of the solution, the free energy and the relative entropy at
-    each of its steps too. `mass` is that of the solution; the density is given of mass one, as
-    particles carry it.
+    each of its steps too. `mass` is that of the solution; the density and the relative entropy are
+    given of mass one, as particles carry it.
     """
 
     def __init__(self, solution: GridSolution, mass: float = 1.0):
         self.solution = solution
-        self._log_mass = math.log(mass)
+        self._mass = mass
         self._densities = [solution.at(time) for time in solution.times.tolist()]
 
     def knows(self, time: float) -> bool:
@@ -36,16 +39,16 @@ class GridLaw:
         return self._at(time, self.solution.history.free_energy)
 
     def kl(self, time: float) -> float:
-        return self._at(time, self.solution.history.kl_stationary)
+        return self._at(time, self.solution.history.kl_stationary) / self._mass
 
     def field_energy(self, time: float) -> float:
-        return self._at(time, 2 * self.solution.history.energy_potential)
+        return self._at(time, 2 * self.solution.history.energy_field)
 
     def score(self, time: float, x: Points, v: Points) -> Points:
         return self._density(time).score(x, v)
 
     def log_f(self, time: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
-        return self._density(time).log_f(x, v) - self._log_mass
+        return self._density(time).log_f(x, v) - math.log(self._mass)
 
     def distribution(self, time: float, coordinate: int, values: np.ndarray) -> np.ndarray:
         """By the trapezoidal rule between the nodes."""
@@ -76,5 +79,11 @@ def known_law(problem: Problem, times: Sequence[float]) -> KnownLaw:
     exact = exact_gaussian(problem)
     if exact is not None:
         return exact
-    asked = np.unique(np.round(times, 9))
-    return GridLaw(grid_solution(problem, asked.tolist(), time_step=GRID_STEP), problem.mass)
+    asked = np.unique(np.round(times, 9)).tolist()
+    *coarser, finest = REFINEMENTS
+    for cells in coarser:
+        with contextlib.suppress(Unresolved):
+            solution = grid_solution(problem, asked, cells=cells, time_step=GRID_STEP)
+            return GridLaw(solution, float(problem.mass))
+    solution = grid_solution(problem, asked, cells=finest, time_step=GRID_STEP)
+    return GridLaw(solution, float(problem.mass))

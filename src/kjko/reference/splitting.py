@@ -1,6 +1,6 @@
 """Strang splitting on a phase-space grid: the kinetic Fokker-Planck equation in one dimension.
 
-    ∂ₜf + v ∂ₓf + a ∂ᵥf = ε ∂ᵥ(v f + T₀ ∂ᵥf),    a = −φ'(x), or a = E of −φ'' = ρ − mean(ρ)
+    ∂ₜf + v ∂ₓf + a ∂ᵥf = ε ∂ᵥ((v−ū) f + T ∂ᵥf),    a given, or with E of −φ'' = ρ − mean(ρ)
 
 A step is drift(Δt/2), kick(Δt/2), collide(Δt), kick(Δt/2), drift(Δt/2). Kick and collision leave
 the density in x as it is, so one field serves both kicks. All is numpy in float64.
@@ -10,15 +10,19 @@ negative by that much.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Complex, Float
 from scipy.special import xlogy
 
-from kjko.reference.collision import relaxation
-
 FEWEST_CELLS = 8
+
+
+class Unresolved(ValueError):
+    """The grid's cells are too wide for the law or for the stationary one."""
+
 
 Density = Float[np.ndarray, "n_x n_v"]
 Profile = Float[np.ndarray, " n_x"]
@@ -95,43 +99,41 @@ def electric_field(density: Profile, length: float) -> Profile:
     return np.fft.irfft(modes, n=len(density))
 
 
-class ExternalField(NamedTuple):
-    """A given potential φ and the acceleration −φ' at the nodes."""
+class GridFlow(NamedTuple):
+    """What accelerates, at the nodes in x: `given` a, of which −φ' is a part, what is `driven`
+    (t -> a), and the field of the density itself if it is `own`.
+    """
 
     grid: PhaseGrid
     potential: Profile
     given: Profile
+    driven: Callable[[float], Profile] | None = None
+    own: bool = False
 
-    def acceleration(self, density: Profile) -> Profile:
-        return self.given
+    def acceleration(self, density: Profile, time: float) -> Profile:
+        total = self.given
+        if self.driven is not None:
+            total = total + self.driven(time)
+        return total + electric_field(density, self.grid.length) if self.own else total
 
-    def energy(self, density: Profile) -> float:
-        """∫φ ρ dx."""
-        return self.grid.dx * float(self.potential @ density)
-
-
-class PoissonField(NamedTuple):
-    """The self-consistent field of the density ρ in x."""
-
-    grid: PhaseGrid
-
-    def acceleration(self, density: Profile) -> Profile:
-        return electric_field(density, self.grid.length)
-
-    def energy(self, density: Profile) -> float:
-        """½ ∫E² dx."""
-        return 0.5 * self.grid.dx * float(np.sum(self.acceleration(density) ** 2))
+    def energies(self, density: Profile) -> tuple[float, float]:
+        """∫φ ρ dx and ½ ∫E² dx."""
+        external = self.grid.dx * float(self.potential @ density)
+        if not self.own:
+            return external, 0.0
+        field = electric_field(density, self.grid.length)
+        return external, 0.5 * self.grid.dx * float(np.sum(field**2))
 
 
 class Equation(NamedTuple):
-    """The discrete equation; `collision_rate` ε = 0 is the collisionless one.
-
-    `log_stationary`: log f∞ at the nodes, which f is compared with.
+    """The discrete equation. `collisions`: what gives the collision step of a length Δt, None if
+    there are none. `temperature`: T₀ of the free energy, nan if there is none. `log_stationary`:
+    log f∞ at the nodes, which f is compared with.
     """
 
     grid: PhaseGrid
-    field: ExternalField | PoissonField
-    collision_rate: float
+    flow: GridFlow
+    collisions: Callable[[float], Callable[[Density], Density]] | None
     temperature: float
     log_stationary: Density
 
@@ -139,10 +141,10 @@ class Equation(NamedTuple):
 class History(NamedTuple):
     """Averages after every step, from t = 0 on; integrals of f, which has the problem's mass.
 
-    `energy_potential` is ∫φ f, or ½ ∫E² of a self-consistent field. `entropy` is ∫ f log f (f ≤ 0
-    counts as zero), `free_energy` the two energies plus T₀ times it, (35) and Proposition 2, and
-    `kl_stationary` ∫ f log(f/f∞), where f∞ of a self-consistent field is a Maxwellian of uniform
-    density.
+    `energy_potential` is ∫φ f plus `energy_field`, ½ ∫E² of a self-consistent field. `entropy` is
+    ∫ f log f (f ≤ 0 counts as zero), `free_energy` the kinetic and the potential energy plus T₀
+    times it, (35) and Proposition 2, and `kl_stationary` ∫ f log(f/f∞), where f∞ leaves a
+    self-consistent field out: without a given φ it is a Maxwellian of uniform density.
     """
 
     time: Series
@@ -150,6 +152,7 @@ class History(NamedTuple):
     momentum: Series
     energy_kinetic: Series
     energy_potential: Series
+    energy_field: Series
     entropy: Series
     free_energy: Series
     kl_stationary: Series
@@ -165,13 +168,14 @@ def averages(f: Density, time: float, equation: Equation) -> tuple[float, ...]:
     grid, temperature = equation.grid, equation.temperature
     in_v = grid.cell * f.sum(axis=0)
     kinetic = 0.5 * grid.v**2 @ in_v
-    potential = equation.field.energy(grid.dv * f.sum(axis=1))
+    external, field = equation.flow.energies(grid.dv * f.sum(axis=1))
+    potential = external + field
     positive = np.maximum(f, 0.0)
     entropy = grid.cell * xlogy(positive, positive).sum()
     free_energy = kinetic + potential + temperature * entropy
     kl = entropy - grid.cell * np.vdot(f, equation.log_stationary)
     mass, momentum = in_v.sum(), grid.v @ in_v
-    return time, mass, momentum, kinetic, potential, entropy, free_energy, kl
+    return time, mass, momentum, kinetic, potential, field, entropy, free_energy, kl
 
 
 class Step:
@@ -180,21 +184,19 @@ class Step:
     def __init__(self, equation: Equation, dt: float):
         grid = equation.grid
         k = wave_numbers(len(grid.x), grid.dx)
-        self.dv, self.field, self.dt = grid.dv, equation.field, dt
+        self.dv, self.flow, self.dt = grid.dv, equation.flow, dt
         self.drift_phases = np.exp(-0.5j * dt * np.outer(k, grid.v))
         self.rates = -0.5j * dt * wave_numbers(len(grid.v), grid.dv)
-        self.relaxation = None
-        if equation.collision_rate > 0:
-            strength = equation.collision_rate * dt
-            self.relaxation = relaxation(grid.v, equation.temperature, strength).T
+        self.collide = None if equation.collisions is None else equation.collisions(dt)
 
-    def __call__(self, f: Density) -> Density:
+    def __call__(self, f: Density, time: float) -> Density:
         f = drift(f, self.drift_phases)  # x at t + dt/2
-        acceleration = self.field.acceleration(self.dv * f.sum(axis=1))
+        density = self.dv * f.sum(axis=1)
+        acceleration = self.flow.acceleration(density, time + 0.5 * self.dt)
         kick_phases = np.exp(np.outer(acceleration, self.rates))
         f = kick(f, kick_phases)
-        if self.relaxation is not None:
-            f = f @ self.relaxation
+        if self.collide is not None:
+            f = self.collide(f)
         f = kick(f, kick_phases)  # v at t + dt
         return drift(f, self.drift_phases)  # x at t + dt
 
@@ -214,7 +216,7 @@ def evolve(
             dt = (end - now) / number
             if step is None or abs(step.dt - dt) > 1e-12 * dt:
                 step = Step(equation, dt)
-            f = step(f)
+            f = step(f, now + i * dt)
             record.append(averages(f, now + (i + 1) * dt, equation))
         now = float(end)
         kept.append(f)

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from kjko.forces import External
-from kjko.potentials import AbstractSeparable, Quadratic
+from kjko.flow.potentials import AbstractSeparable, Quadratic
 from kjko.problem import Problem
 
 FAR = 40.0  # φ/T₀ above its minimum where exp(−φ/T₀) is as good as zero
@@ -37,16 +36,17 @@ class Stationary(NamedTuple):
 def stationary(
     problem: Problem, dimension: int, velocity_dimension: int | None = None
 ) -> Stationary | None:
-    """The stationary law of a problem with an external potential; d = d_x if not given.
+    """The stationary law in a given potential, in a magnetic field or not; d = d_x if not given.
 
     In closed form for a quadratic; otherwise by the trapezoidal rule, which converges spectrally
     for smooth φ that confines or is periodic: coordinate by coordinate in any dimension if φ is
     separable, else on a tensor grid for d ≤ 3. None if there is no stationary law, or if the grid
     does not resolve it.
     """
-    if not isinstance(problem.force, External):
+    potential, temperature = problem.flow.given_potential, problem.temperature
+    if potential is None or temperature is None:
         return None
-    potential, temperature = problem.force.potential, problem.temperature
+    temperature = float(temperature)
     if isinstance(potential, Quadratic) and problem.box is None:
         in_x = _normal(potential, temperature)
     elif isinstance(potential, AbstractSeparable):
@@ -81,7 +81,7 @@ def _by_coordinate(
 
     def energies(x):  # (m, d) -> (m, d)
         terms = jax.vmap(potential.terms)(jnp.asarray(x))
-        return np.asarray(terms, dtype=float) / problem.temperature
+        return np.asarray(terms, dtype=float) / float(jnp.asarray(problem.temperature))
 
     ends = _ends(problem, energies, dimension, POINTS[1])
     if ends is None:
@@ -104,7 +104,9 @@ def _on_grid(potential: Any, problem: Problem, dimension: int) -> Stationary | N
     def energies(x):  # (m, d), the nodes of each coordinate -> (m, …, m), at all nodes
         mesh = np.stack(np.meshgrid(*x.T, indexing="ij"), axis=-1)
         values = jax.vmap(potential)(jnp.asarray(mesh.reshape(-1, dimension)))
-        return np.asarray(values, dtype=float).reshape(mesh.shape[:-1]) / problem.temperature
+        return np.asarray(values, dtype=float).reshape(mesh.shape[:-1]) / float(
+            jnp.asarray(problem.temperature)
+        )
 
     ends = _ends(problem, lambda x: _least(energies(x)), dimension, POINTS_SEARCH[dimension])
     if ends is None:

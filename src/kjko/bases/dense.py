@@ -1,0 +1,51 @@
+"""A design that is stored, for bases of some hundred functions."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_factor, cho_solve
+from jaxtyping import Array, Float
+
+from kjko.interfaces import AbstractDesign
+
+ROUNDING = 16.0  # of the floor: times the precision and the largest mean square of a column
+COLUMN_MIN = 1e-3  # least root mean square that a column is weighed with
+
+
+class Dense(AbstractDesign):
+    """A matrix that is stored. `weight`: R, a diagonal; `floor` is added to ridge R."""
+
+    matrix: Float[Array, "n p"]
+    weight: Float[Array, " p"]
+    floor: Float[Array, ""]
+
+    @classmethod
+    def of(cls, matrix: Float[Array, "n p"], roughness: Float[Array, " p"]) -> "Dense":
+        """R weighs a function with its `roughness`, once it is scaled to unit mean square."""
+        square = (jnp.sqrt(jnp.mean(matrix**2, axis=0)) + COLUMN_MIN) ** 2
+        precision = jnp.finfo(matrix.dtype).eps
+        return cls(matrix, square * roughness, ROUNDING * precision * jnp.max(square))
+
+    def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
+        return self.matrix @ c
+
+    def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
+        return self.matrix.T @ r
+
+    def _diagonal(self, ridge: Float[Array, ""]) -> Float[Array, " p"]:
+        return ridge * self.weight + self.floor
+
+    def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
+        return self._diagonal(ridge) * c
+
+    def gram(self, weights: Float[Array, " n"]) -> Float[Array, "p p"]:
+        return (self.matrix * weights[:, None]).T @ self.matrix / jnp.sum(weights)
+
+    def factor(self, gram: Float[Array, "p p"], ridge: Float[Array, ""]) -> Any:
+        return cho_factor(gram + jnp.diag(self._diagonal(ridge)))
+
+    def solve(self, factor: Any, r: Float[Array, " p"]) -> Float[Array, " p"]:
+        return cho_solve(factor, r)
+
+    def with_penalty_of(self, other: "Dense") -> "Dense":
+        return Dense(self.matrix, other.weight, other.floor)

@@ -1,0 +1,63 @@
+"""The scales of the particles, and derivatives of the functions on them."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from kjko.core import Stage
+
+
+def implicit(
+    function: Any, v: Float[Array, " d"], slope: Float[Array, " d"], curvature: Float[Array, "d d"]
+) -> Float[Array, " p"]:
+    """(1 + a·∇ − B:∇²) of a function of v, by forward mode."""
+
+    def along(direction):
+        return lambda v: jax.jvp(function, (v,), (direction,))[1]
+
+    values, first = jax.jvp(function, (v,), (slope,))
+    identity = jnp.eye(v.size, dtype=v.dtype)
+    second = sum(
+        jax.jvp(along(e), (v,), (row,))[1] for e, row in zip(identity, curvature, strict=True)
+    )
+    return values + first - second
+
+
+class Scales(eqx.Module):
+    """Mean and standard deviation of each coordinate."""
+
+    x_mean: Float[Array, " d_x"]
+    x_width: Float[Array, " d_x"]
+    v_mean: Float[Array, " d"]
+    v_width: Float[Array, " d"]
+
+    @classmethod
+    def unit(cls, dimension: int, velocity_dimension: int | None = None) -> "Scales":
+        d_x, d = dimension, velocity_dimension or dimension
+        return cls(jnp.zeros(d_x), jnp.ones(d_x), jnp.zeros(d), jnp.ones(d))
+
+    @property
+    def partners(self) -> Int[np.ndarray, " d"]:
+        """The coordinate of x that goes with each of v: the last one where d > d_x."""
+        return np.minimum(np.arange(self.v_mean.size), self.x_mean.size - 1)
+
+    @classmethod
+    def of(cls, stage: Stage) -> "Scales":
+        x, v = stage.x, stage.v
+        x_width, v_width = (_width(z) for z in (x, v))
+        return cls(jnp.mean(x, axis=0), x_width, jnp.mean(v, axis=0), v_width)
+
+
+def least_width(low: Float[Array, "..."], high: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The width that is as good as a point, in any units: the rounding of two ends, or 1 at 0."""
+    largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    return jnp.where(largest > 0, 8 * jnp.finfo(low.dtype).eps * largest, 1.0)
+
+
+def _width(z: Float[Array, "n d"]) -> Float[Array, " d"]:
+    """The standard deviation, or more where that is rounding: keeps a division by it finite."""
+    return jnp.maximum(jnp.std(z, axis=0), least_width(jnp.min(z, axis=0), jnp.max(z, axis=0)))

@@ -1,0 +1,165 @@
+"""Tensor products of cubic B-splines in x and v, the default basis."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from kjko.bases.scales import Scales, implicit, least_width
+from kjko.bases.spline_design import ORDER, SplineDesign, Table
+from kjko.core import Stage
+from kjko.interfaces import AbstractBasis
+
+
+def bspline(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
+    """The cubic B-splines of a cell at t ∈ [0, 1]; their polynomials beyond it."""
+    s = 1 - t
+    middle = [(3 * y**3 - 6 * y**2 + 4) / 6 for y in (t, s)]
+    return jnp.stack([s**3 / 6, *middle, t**3 / 6], axis=-1)
+
+
+def bspline_slope(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
+    """First derivatives in t."""
+    s = 1 - t
+    left, right = ((3 * y**2 - 4 * y) / 2 for y in (t, s))
+    return jnp.stack([-(s**2) / 2, left, -right, t**2 / 2], axis=-1)
+
+
+def bspline_curvature(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
+    """Second derivatives in t."""
+    return jnp.stack([1 - t, 3 * t - 2, 1 - 3 * t, t], axis=-1)
+
+
+class Splines(AbstractBasis):
+    """ψ = Σₖ Sₖ(x_k, v_k) + cross products; each S a tensor product of cubic B-splines.
+
+    The cells of S span the particles, or the periodic box, evenly: `cells` in x and in v. v_k is
+    paired with x_k, or with the last x where d > d_x; the products of two coordinates that share no
+    pair are added, so all quadratics are in the span. The penalty is that of P-splines: the sum of
+    squared third differences of the coefficients along x and along v. Quadratics are free, and the
+    functions go on smoothly where there are no particles.
+    """
+
+    scales: Scales
+    low: Float[Array, "d 2"]  # of the cells, in x_k and v_k
+    high: Float[Array, "d 2"]
+    length: tuple[float, ...] | None = eqx.field(static=True)
+    cells: tuple[int, int] = eqx.field(static=True)
+
+    CELLS = (90, 24)  # at most
+    PARTICLES = 4  # for each cell, if that makes fewer cells
+
+    def __init__(
+        self,
+        dimension: int,
+        cells: Sequence[int] | None = None,
+        length: Any = None,
+        velocity_dimension: int | None = None,
+        particles: int = 10_000,
+    ):
+        """`length`: of the periodic box, if there is one. `particles`: about how many are fitted.
+
+        `cells` in x and in v; if not given, as many as the particles can determine, up to 90 × 24.
+        In x a multiple of 3, in a periodic box of 6. Raises ValueError if they are not.
+        """
+        d = velocity_dimension or dimension
+        self.scales = Scales.unit(dimension, d)
+        self.low, self.high = jnp.zeros((d, 2)), jnp.ones((d, 2))
+        self.length = None if length is None else tuple(float(side) for side in length)
+        multiple = 3 if length is None else 6
+        if cells is None:
+            most = math.prod(self.CELLS)
+            part = math.sqrt(min(1.0, particles / (self.PARTICLES * most)))
+            n_x, n_v = (round(part * n) for n in self.CELLS)
+            cells = max(2, round(n_x / multiple)) * multiple, max(6, n_v)
+        self.cells = (int(cells[0]), int(cells[1]))
+        if self.cells[0] < 2 * multiple or self.cells[0] % multiple or self.cells[1] < 3:
+            raise ValueError(
+                f"cells: must be a multiple of {multiple} from {2 * multiple} on in x and at least"
+                f" 3 in v, got {self.cells[0]} and {self.cells[1]}"
+            )
+
+    @property
+    def table(self) -> Table:
+        return Table(self.cells, self.length is not None)
+
+    @property
+    def size(self) -> int:
+        return len(self._cross[0]) + self.scales.v_mean.size * self.table.size
+
+    @property
+    def _cross(self) -> tuple[Int[np.ndarray, " q"], Int[np.ndarray, " q"]]:
+        """The products of two of (x, v), or of v in a periodic box, that share no pair."""
+        d_x, partners = self.scales.x_mean.size, self.scales.partners
+        first, second = np.triu_indices(d_x + len(partners), 1)
+        paired = (first < d_x) & (second >= d_x) & (first == partners[second - d_x])
+        kept = ~paired if self.length is None else first >= d_x
+        return first[kept], second[kept]
+
+    def adapt(self, stage: Stage) -> "Splines":
+        x, v = stage.x[:, self.scales.partners], stage.v
+        z = jnp.stack([x, v], axis=2)
+        low, high = jnp.min(z, axis=0), jnp.max(z, axis=0)
+        margin = 1e-5 * (high - low) + least_width(low, high)  # keeps the division finite
+        low, high = low - margin, high + margin
+        if self.length is not None:
+            low = low.at[:, 0].set(0.0)
+            high = high.at[:, 0].set(jnp.asarray(self.length, x.dtype)[self.scales.partners])
+        return eqx.tree_at(lambda b: (b.scales, b.low, b.high), self, (Scales.of(stage), low, high))
+
+    def _place(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"]
+    ) -> tuple[Int[Array, "d 2"], Float[Array, "d 2"]]:
+        """The cell of each pair, and the place in it.
+
+        Beyond the cells x stops, or goes round in a periodic box; v goes on.
+        """
+        x = x[self.scales.partners]
+        if self.length is not None:  # a drift may have taken it out of the box
+            x = jnp.mod(x, self.high[:, 0])
+        z = jnp.stack([x, v], axis=1)
+        count = jnp.asarray(self.cells, z.dtype)[None]
+        y = (z - self.low) / (self.high - self.low) * count
+        cell = jnp.clip(jnp.floor(y), 0, count - 1)
+        inside = y - cell
+        inside = jnp.stack([jnp.clip(inside[:, 0], 0, 1), inside[:, 1]], axis=1)
+        return cell.astype(jnp.int32), inside
+
+    def _cross_products(self, x: Float[Array, " d_x"], v: Float[Array, " d"]):
+        s = self.scales
+        z = jnp.concatenate([(x - s.x_mean) / s.x_width, (v - s.v_mean) / s.v_width])
+        first, second = self._cross
+        return z[first] * z[second]
+
+    def potential(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
+    ) -> Float[Array, ""]:
+        q = len(self._cross[0])
+        cell, inside = self._place(x, v)
+        coefficients = self.table.extend(c[q:].reshape(v.size, *self.table.shape))
+        windows = [
+            jax.lax.dynamic_slice(of_pair, (place[0], place[1]), (ORDER, ORDER))
+            for of_pair, place in zip(coefficients, cell, strict=True)
+        ]
+        of_x, of_v = jnp.split(bspline(inside), 2, axis=1)
+        products = jnp.einsum("kj,kji,ki->", of_x[:, 0], jnp.stack(windows), of_v[:, 0])
+        return c[:q] @ self._cross_products(x, v) + products
+
+    def design(
+        self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
+    ) -> SplineDesign:
+        cell, inside = jax.vmap(self._place)(stage.x, stage.v)
+        per_cell = self.cells[1] / (self.high - self.low)[:, 1]  # derivatives in t to those in v
+        a = slope * per_cell[None]
+        b = jnp.diagonal(curvature, axis1=1, axis2=2) * per_cell[None] ** 2
+        t = inside[..., 1]
+        of_v = bspline(t) + a[..., None] * bspline_slope(t) - b[..., None] * bspline_curvature(t)
+        cross = jax.vmap(
+            lambda x, v, a, b: implicit(lambda v: self._cross_products(x, v), v, a, b)
+        )(stage.x, stage.v, slope, curvature)
+        return SplineDesign.of(cell, bspline(inside[..., 0]), of_v, cross, self.table)

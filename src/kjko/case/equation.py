@@ -1,0 +1,186 @@
+"""The parts of the equation that a case can name: potentials, forces, collisions."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from kjko.case.checks import BadInput, not_periodic, positive_definite, unbounded, vector
+from kjko.case.parts import Here, default, part
+from kjko.case.values import Count, Matrix, Number, Positive, Vector
+from kjko.collisions import Dougherty, FokkerPlanck, NoCollisions
+from kjko.core.mesh import Mesh, Shape
+from kjko.flow import Ampere, Driven, Magnetic, Poisson, Uniform
+from kjko.flow.potentials import (
+    Cosine,
+    DoubleWell,
+    Expression,
+    ExpressionDrive,
+    Multiwell,
+    Quadratic,
+    Sine,
+)
+from kjko.interfaces import AbstractCollisions
+
+MOST_CELLS = 2**26
+
+
+@part("potential", "quadratic")
+def quadratic(here: Here, stiffness: Positive | Matrix = 1.0, center: Vector | None = None):
+    _confined(here, "quadratic")
+    d = here.dimension
+    if isinstance(stiffness, list):
+        matrix = positive_definite(f"{here.path}.stiffness", stiffness, d)
+    else:
+        matrix = stiffness * np.eye(d)
+    return Quadratic(matrix, vector(f"{here.path}.center", center or [0.0] * d, d))
+
+
+@part("potential", "multiwell")
+def multiwell(
+    here: Here,
+    stiffness: Positive = default(Multiwell, "stiffness"),
+    amplitude: Number = default(Multiwell, "amplitude"),
+):
+    _confined(here, "multiwell")
+    return Multiwell(stiffness, amplitude)
+
+
+@part("potential", "double-well")
+def double_well(
+    here: Here,
+    barrier: Positive = default(DoubleWell, "barrier"),
+    minimum: Positive = default(DoubleWell, "minimum"),
+):
+    _confined(here, "double-well")
+    return DoubleWell(barrier, minimum)
+
+
+@part("potential", "sine")
+def sine(
+    here: Here, amplitude: Number = default(Sine, "amplitude"), mode: Count = default(Sine, "mode")
+):
+    return Sine(_sides(here, "sine"), amplitude, mode)
+
+
+@part("potential", "cosine")
+def cosine(
+    here: Here,
+    amplitude: Number = default(Cosine, "amplitude"),
+    mode: Count = default(Cosine, "mode"),
+):
+    return Cosine(_sides(here, "cosine"), amplitude, mode)
+
+
+@part("potential", "expression")
+def expression(here: Here, formula: str):
+    try:
+        return Expression(formula, here.dimension)
+    except ValueError as error:
+        raise BadInput(f"{here.path}.formula: {error}") from None
+
+
+def _confined(here: Here, kind: str) -> None:
+    if here.box is not None:
+        raise not_periodic(here.path, kind, "sine or cosine")
+
+
+def _sides(here: Here, kind: str) -> Any:
+    if here.box is None:
+        raise unbounded(here.path, kind, "quadratic, multiwell or double-well")
+    return here.box.length
+
+
+@part("force", "poisson")
+def poisson(
+    here: Here,
+    number_of_cells: Count | list[Count] = 128,
+    shape: Shape = default(Mesh, "shape"),
+    laplacian: Literal["spectral", "discrete"] = default(Poisson, "laplacian"),
+):
+    return Poisson(_mesh(here, number_of_cells, shape, "poisson"), laplacian)
+
+
+@part("force", "ampere")
+def ampere(
+    here: Here,
+    number_of_cells: Count | list[Count] = 128,
+    shape: Shape = default(Mesh, "shape"),
+    uniform_field: Number = default(Ampere, "uniform"),
+):
+    return Ampere(_mesh(here, number_of_cells, shape, "ampere"), uniform=uniform_field)
+
+
+@part("force", "uniform")
+def uniform(here: Here, acceleration: Vector):
+    if not 1 <= len(acceleration) <= here.velocity_dimension:
+        raise BadInput(
+            f"{here.path}.acceleration: expected a list of 1 to {here.velocity_dimension} numbers,"
+            f" got length {len(acceleration)}; one for each of the first velocities"
+        )
+    return Uniform(acceleration)
+
+
+@part("force", "driven")
+def driven(here: Here, formula: str | list[str]):
+    formulas = [formula] if isinstance(formula, str) else formula
+    d_x, d = here.dimension, here.velocity_dimension
+    if len(formulas) not in (d_x, d):
+        raise BadInput(
+            f"{here.path}.formula: expected a formula for each of {d_x} coordinates, got"
+            f" {len(formulas)}"
+        )
+    try:
+        return Driven(ExpressionDrive(formulas, d_x))
+    except ValueError as error:
+        raise BadInput(f"{here.path}.formula: {error}") from None
+
+
+@part("force", "magnetic")
+def magnetic(here: Here, gyrofrequency: Number | Vector):
+    d = here.velocity_dimension
+    if d not in (2, 3) or (isinstance(gyrofrequency, list) and (d != 3 or len(gyrofrequency) != 3)):
+        raise BadInput(
+            f"{here.path}.gyrofrequency: expected a number with 2 velocities, or three numbers with"
+            f" 3, got {gyrofrequency} with {d}; set problem.velocity_dimension"
+        )
+    return Magnetic(gyrofrequency)
+
+
+def _mesh(here: Here, cells: int | list[int], shape: Shape, kind: str) -> Mesh:
+    if here.length is None:
+        raise BadInput(
+            f"{here.path}.kind: {kind} needs a periodic box, got none; set problem.domain.length"
+        )
+    numbers = [cells] * here.dimension if isinstance(cells, int) else cells
+    _check_cells(f"{here.path}.number_of_cells", numbers, here.dimension)
+    return Mesh(here.length, numbers, shape)
+
+
+def _check_cells(path: str, cells: list[int], dimension: int) -> None:
+    vector(path, cells, dimension)
+    if math.prod(cells) > MOST_CELLS:
+        raise BadInput(
+            f"{path}: expected at most {MOST_CELLS:.0e} in all, got {math.prod(cells):.0e}; take"
+            " fewer"
+        )
+
+
+@part("collisions", "fokker-planck")
+def fokker_planck(here: Here):
+    return FokkerPlanck
+
+
+@part("collisions", "dougherty")
+def dougherty(here: Here, number_of_cells: Count | list[Count] | None = None):
+    """Over all particles, or over each of so many cells of the box."""
+    mesh = None
+    if number_of_cells is not None:
+        mesh = _mesh(here, number_of_cells, default(Mesh, "shape"), "dougherty with cells")
+    return lambda rate, temperature: Dougherty(rate, mesh)
+
+
+def collisions(table: Any, here: Here, rate: float, temperature: float) -> AbstractCollisions:
+    """Those of a rate, of which zero is none."""
+    made = table.build(here)
+    return made(rate, temperature) if rate > 0 else NoCollisions(temperature)

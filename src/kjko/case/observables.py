@@ -1,0 +1,27 @@
+"""The observables that a case can name."""
+
+from kjko.interfaces import AbstractObservable
+from kjko.observe import (
+    DEFAULT,
+    Displacement,
+    DriftError,
+    Energies,
+    Entropies,
+    FitReport,
+    Marginals,
+)
+
+OBSERVABLES: dict[str, AbstractObservable] = {
+    "energies": Energies(),
+    "entropies": Entropies(),
+    "drift-error": DriftError(),
+    "fit-report": FitReport(),
+    "marginals": Marginals(),
+    "displacement": Displacement(),
+}
+NAMES = tuple(OBSERVABLES)
+
+
+def observables(names: list[str] | None) -> tuple[AbstractObservable, ...]:
+    """Those of these names, or the default ones."""
+    return DEFAULT if names is None else tuple(OBSERVABLES[name] for name in names)

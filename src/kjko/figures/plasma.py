@@ -1,0 +1,127 @@
+"""Figures of runs with a self-consistent field: field energy, phase space, an animation."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from PIL import Image
+
+from kjko.figures.canvas import COLORS, new_figure
+from kjko.figures.shown import Shown
+from kjko.run.atomic import write_atomically
+from kjko.run.reader import Arrays
+
+POINTS = 20_000  # of a scatter
+CELLS = 96  # of a density, a side
+FRAME_MILLISECONDS = 120
+LAST_FRAME = 8  # times as long
+
+
+def field_energy(run: Shown) -> Figure:
+    """∫|E|² dx on a log axis, with the measured rate and that of linear theory, as Figure 9."""
+    figure, ((axes,),) = new_figure(run.title)
+    time, energy = run.series["time"], run.series["field_energy"]
+    axes.semilogy(time, np.where(energy > 0, energy, np.nan), color=COLORS[0], label="particles")
+    axes.set(xlabel="$t$", ylabel=r"$\int |E|^2\,dx$")
+    if run.noise is not None:
+        label = "noise of a random start"
+        axes.axhline(run.noise, color="0.5", linestyle=":", lw=1.2, label=label)
+    if run.wave:
+        sources = [("theory", "black", "--")]
+        inside = np.ones(time.size, bool)
+        if "measured" in run.wave:
+            low, high = run.wave["window"]
+            inside = (time >= low) & (time <= high)
+            sources.insert(0, ("measured", COLORS[1], "-"))
+        top = np.argmax(np.where(inside, energy * np.exp(-2 * _rate(run, "theory") * time), 0))
+        for source, color, dashes in sources:
+            rate = _rate(run, source)
+            line = energy[top] * np.exp(2 * rate * (time - time[top]))
+            label = rf"{source}: $\gamma = {rate:.4g}$"
+            axes.plot(time[inside], line[inside], dashes, color=color, lw=1.2, label=label)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _rate(run: Shown, source: str) -> float:
+    return (run.wave or {})[source]["rate"]
+
+
+def phase_space(run: Shown) -> Figure:
+    """Particles and their density in (x₁, v₁) at the times of the snapshots, as Figures 10, 11."""
+    shape = (2, len(run.snapshots), (2.3, 2.1))
+    figure, grid = new_figure(run.title, *shape, sharex=True, sharey=True)
+    (x_low, x_high), (v_low, v_high) = run.view("x", 0), _velocities(run)
+    random, planes = np.random.default_rng(0), []
+    for snapshot in run.snapshots:
+        ends = [(x_low, x_high), (v_low, v_high)]
+        counts, *edges = np.histogram2d(snapshot["x1"], snapshot["v1"], bins=CELLS, range=ends)
+        planes.append((_smooth(counts, run.periodic), edges))
+    norm = PowerNorm(0.5, 0.0, max(plane.max() for plane, _ in planes))
+    for column, snapshot, (plane, edges) in zip(grid.T, run.snapshots, planes, strict=True):
+        shown = random.permutation(len(snapshot["x1"]))[:POINTS]  # a quiet start has a pattern
+        dots = {"markersize": 0.4, "alpha": 0.5, "color": COLORS[0], "rasterized": True}
+        column[0].plot(snapshot["x1"][shown], snapshot["v1"][shown], ".", **dots)
+        image = column[1].pcolormesh(*edges, plane.T, norm=norm, cmap="inferno")
+        column[0].set_title(f"$t = {snapshot['time']:g}$", fontsize=10)
+        column[1].set(xlabel=run.name("x", 0), xlim=(x_low, x_high), ylim=(v_low, v_high))
+        for axes in column:
+            axes.grid(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(run.name("v", 0))
+    figure.colorbar(image, ax=grid[1], label="particles a cell", pad=0.01)
+    return figure
+
+
+def _velocities(run: Shown) -> tuple[float, float]:
+    """The ends of v₁ that hold all but a thousandth of the particles at every time."""
+    ends = [np.quantile(snapshot["v1"], [5e-4, 1 - 5e-4]) for snapshot in run.snapshots]
+    low, high = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
+    return float(low - 0.1 * (high - low)), float(high + 0.1 * (high - low))
+
+
+def _smooth(counts: np.ndarray, periodic: bool) -> np.ndarray:
+    """The mean over neighbours with the weights ¼, ½, ¼ in each direction."""
+    for axis in (0, 1):
+        pad = [(1, 1) if i == axis else (0, 0) for i in (0, 1)]
+        wide = np.pad(counts, pad, mode="wrap" if periodic and axis == 0 else "edge")
+        left, right = (np.take(wide, range(s, s + counts.shape[axis]), axis) for s in (0, 2))
+        counts = 0.5 * counts + 0.25 * (left + right)
+    return counts
+
+
+def animate(run: Shown, path: Path) -> Path:
+    """The histograms of (x₁, v₁) one after the other, as an animated WebP."""
+    ends = {name: np.array([f[name] for f in run.frames]) for name in ("x_ends", "v_ends")}
+    x_view, v_view = ((float(e[:, 0].min()), float(e[:, 1].max())) for e in ends.values())
+    figure, ((axes,),) = new_figure(run.title, panel=(4.8, 3.4))
+    canvas = FigureCanvasAgg(figure)
+    densities = [_density(frame, run.periodic) for frame in run.frames]
+    norm = PowerNorm(0.5, 0.0, float(np.quantile(np.concatenate(densities), 0.999)))
+    images = []
+    for frame, density in zip(run.frames, densities, strict=True):
+        axes.clear()
+        extent = (*frame["x_ends"], *frame["v_ends"])
+        options = {"norm": norm, "cmap": "inferno", "origin": "lower", "aspect": "auto"}
+        axes.imshow(density.T, extent=extent, interpolation="bilinear", **options)
+        axes.set(xlim=x_view, ylim=v_view, facecolor="black")
+        axes.set(xlabel=run.name("x", 0), ylabel=run.name("v", 0))
+        axes.set_title(f"$t = {frame['time']:.3g}$", fontsize=10)
+        axes.grid(False)
+        canvas.draw()
+        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
+    durations = [FRAME_MILLISECONDS] * (len(images) - 1) + [LAST_FRAME * FRAME_MILLISECONDS]
+    data = io.BytesIO()
+    options = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}
+    images[0].save(data, format="WEBP", quality=70, **options)
+    write_atomically(path, data.getvalue())
+    return path
+
+
+def _density(frame: Arrays, periodic: bool) -> np.ndarray:
+    """Particles a unit of phase space."""
+    cell = np.diff(frame["x_ends"])[0] * np.diff(frame["v_ends"])[0] / frame["counts"].size
+    return _smooth(frame["counts"].astype(float), periodic) / cell

@@ -1,0 +1,169 @@
+"""The figures of a run folder, drawn from its files alone: this module never imports jax."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from kjko.figures import plasma
+from kjko.figures.canvas import COLORS, new_figure, save
+from kjko.figures.shown import Shown
+from kjko.run.reader import Arrays
+
+NEIGHBOURS = 200  # particles under a kernel of the density map: 7 % of noise
+KL = r"$D_\mathrm{KL}(f\,|\,f_\infty)$"
+
+
+class Panel(NamedTuple):
+    """Lines over time by label, and a level to hold them against: label, value and line style."""
+
+    ylabel: str
+    lines: Mapping[str, np.ndarray]
+    scale: str = "log"
+    level: tuple[str, float, str] | None = None
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draw every figure that the folder has data for into folder/figures; their paths.
+
+    Raises FileNotFoundError if it is no run folder, OSError if a file cannot be read or written,
+    ValueError if case.toml or series.jsonl is not what a run writes.
+    """
+    run = Shown(folder)
+    figures = {name: _over_time(run, panels) for name, panels in _panels(run)}
+    if run.snapshots:
+        figures |= {"density": _density(run), "marginals": _marginals(run)}
+    if "field_energy" in run.series:
+        figures |= {"field_energy": plasma.field_energy(run)}
+        if run.snapshots:
+            figures |= {"phase_space": plasma.phase_space(run)}
+    paths = [save(f, folder / "figures" / f"{name}.png") for name, f in figures.items()]
+    if run.frames:
+        paths.append(plasma.animate(run, folder / "figures" / "phase_space.webp"))
+    return paths
+
+
+def _panels(run: Shown) -> Iterator[tuple[str, list[Panel]]]:
+    """The figures over time: 4B, 6 and 8 (relative entropies), 2 (drift error and energy)."""
+    series = run.series
+    if "kl_stationary" in series:
+        yield "kl", [Panel(KL, {"particles": series["kl_stationary"]})]
+    floor = None
+    if run.snapshots:
+        bins = run.snapshots[0]["histogram_v"].shape[1]
+        floor = ("sampling floor", (bins - 1) / (2 * run.particles), ":")
+    marginals = []
+    for kind in [kind for kind in "xv" if f"marginal_kl_{kind}" in series]:
+        columns = series[f"marginal_kl_{kind}"].T
+        lines = {run.name(kind, i): column for i, column in enumerate(columns)}
+        marginals.append(Panel(f"{KL} of ${kind}$ marginals", lines, level=floor))
+    if marginals:
+        yield "marginal_kl", marginals
+    if "energy_kinetic" in series:
+        parts = {"kinetic": series["energy_kinetic"], "potential": series["energy_potential"]}
+        level = None
+        if "free_energy" in series:  # not without a density
+            entropy = {r"$T_0 \int f\,\log f$": run.temperature * series["entropy"]}
+            parts = {"free energy": series["free_energy"]} | parts | entropy
+        if "free_energy" in series and (law := run.stationary):
+            level = ("stationary law", -run.temperature * float(law["log_normaliser"]), "--")
+        unit = "energy" if "field_energy" in series else "energy per particle"
+        energy = Panel(unit, parts, "linear", level)
+        if "drift_error" in series:
+            drift = Panel("mean-square drift error", {"drift": series["drift_error"]})
+            yield "drift_error", [drift, energy]
+        else:
+            yield "energy", [energy]
+    if "loss_heldout" in series:
+        fitted, held_out = series["loss"], series["loss_heldout"]
+        lines = {"fitted": fitted, "held out": held_out}
+        objective = Panel("objective (symmetric log axis)", lines, "symlog")
+        gap = Panel("objective, held out − fitted", {"gap": held_out - fitted}, "linear")
+        yield "overfitting", [objective, gap]
+
+
+def _over_time(run: Shown, panels: list[Panel]) -> Figure:
+    """Panels side by side; on a log axis, values that are not positive are marked at the bottom."""
+    time = run.series["time"]
+    figure, grid = new_figure(run.title, 1, len(panels))
+    for axes, panel in zip(grid[0], panels, strict=True):
+        largest = max(np.nanmax(np.abs(values)) for values in panel.lines.values())
+        linear = {"linthresh": 0.01 * largest or 1.0} if panel.scale == "symlog" else {}
+        axes.set_yscale(panel.scale, **linear)
+        axes.set(xlabel="$t$", ylabel=panel.ylabel)
+        for i, (label, values) in enumerate(panel.lines.items()):
+            hidden = (values <= 0) & (panel.scale == "log")
+            style = {"color": COLORS[i % 6], "markersize": 3}
+            axes.plot(time, np.where(hidden, np.nan, values), ".-", label=label, **style)
+            if hidden.any():
+                note = f"≤ 0 at {hidden.sum()} of {len(time)} times, not on a log axis"
+                style |= {"transform": axes.get_xaxis_transform(), "clip_on": False}
+                axes.plot(time[hidden], np.zeros(hidden.sum()), "v", label=note, **style)
+        if panel.level:
+            label, value, dashes = panel.level
+            axes.axhline(value, color="black", linestyle=dashes, label=label)
+        if len(axes.lines) > 1:
+            style = {"ncols": 4, "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.5}
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, **style)
+    return figure
+
+
+def _density(run: Shown) -> Figure:
+    """Density of (x₁, v₁) over contours of the stationary law, as Figures 3 and 5."""
+    shape = (1, len(run.snapshots), (2.3, 2.5))
+    figure, grid = new_figure(run.title, *shape, sharex=True, sharey=True)
+    maps = [_smooth(run, snapshot) for snapshot in run.snapshots]
+    norm = PowerNorm(0.5, 0.0, max(density.max() for density in maps))  # shows thin tails too
+    x, v = (np.linspace(*run.view(kind, 0), 240) for kind in "xv")
+    for axes, snapshot, density in zip(grid[0], run.snapshots, maps, strict=True):
+        edges = snapshot["edges_x"][0], snapshot["edges_v"][0]
+        image = axes.pcolormesh(*edges, density.T, norm=norm, cmap="inferno")
+        if run.stationary:
+            law = np.outer(np.interp(v, *run.target("v", 0)), np.interp(x, *run.target("x", 0)))
+            levels = law.max() * np.array([0.05, 0.2, 0.4, 0.6, 0.8])
+            axes.contour(x, v, law, levels=levels, colors="#7FDBFF", linewidths=0.7)
+        axes.set(xlim=(x[0], x[-1]), ylim=(v[0], v[-1]), facecolor="black", xlabel=run.name("x", 0))
+        axes.set_title(f"$t = {snapshot['time']:g}$", fontsize=10)
+        axes.grid(False)
+    grid[0, 0].set_ylabel(run.name("v", 0))
+    label = f"density of ({run.name('x', 0)}, {run.name('v', 0)})"
+    label += "\nlines: stationary law" if run.stationary else ""
+    figure.colorbar(image, ax=grid, label=label, pad=0.01)
+    return figure
+
+
+def _smooth(run: Shown, snapshot: Arrays) -> np.ndarray:
+    """The density of (x₁, v₁) by a Gaussian kernel, as narrow as the number of particles allows."""
+    mass, number = snapshot["histogram_x1_v1"], run.particles
+    # The chance that two particles share a bin: a sum of squares, less each particle's own part.
+    together = max(np.sum(mass**2) - 1 / number, 1 / (number * mass.size))
+    width = np.clip(np.sqrt(NEIGHBOURS / (4 * np.pi * number * together)), 0.5, 6.0)
+    # Periodic along v and an unbounded x too: there is next to nothing at their ends.
+    gain = [np.exp(-2 * (np.pi * width * np.fft.fftfreq(bins)) ** 2) for bins in mass.shape]
+    smooth = np.fft.ifft2(np.fft.fft2(mass) * np.outer(*gain)).real.clip(0.0)
+    return smooth / np.outer(np.diff(snapshot["edges_x"][0]), np.diff(snapshot["edges_v"][0]))
+
+
+def _marginals(run: Shown) -> Figure:
+    """Marginals of every coordinate beside stationary ones, as Figures 4A, 6 and, in d > 1, 7."""
+    shown = run.snapshots[-1:] if run.dimension == 1 else run.snapshots
+    coordinates = [(kind, i) for kind in "xv" for i in range(run.number(kind))]
+    shape = (len(shown), len(coordinates), (4.0, 3.0) if run.dimension == 1 else (2.0, 1.5))
+    figure, grid = new_figure(run.title, *shape, sharex="col", sharey="col")
+    for (row, column), axes in np.ndenumerate(grid):
+        (kind, i), snapshot = coordinates[column], shown[row]
+        edges, fraction = snapshot[f"edges_{kind}"][i], snapshot[f"histogram_{kind}"][i]
+        axes.stairs(fraction / np.diff(edges), edges, fill=True, color=COLORS[5], label="particles")
+        if run.target(kind, i)[0].size:
+            axes.plot(*run.target(kind, i), color="black", linewidth=1.2, label="stationary law")
+        axes.set(xlim=run.view(kind, i), ylim=(0, None))
+        if row == len(shown) - 1:
+            axes.set_xlabel(run.name(kind, i))
+        if column == 0:
+            axes.set_ylabel(f"density, $t = {snapshot['time']:g}$")
+    handles = grid[0, -1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure

@@ -1,0 +1,85 @@
+"""A run as its figures show it: some of its snapshots, and what axes are called and reach over."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from kjko.run.reader import Arrays, Run, open_run
+
+SHOWN = 6  # snapshots at most, evenly spread
+TAIL = 2e-3  # of the mass, left out of view at each end of an axis
+NEEDED = ("edges_x", "edges_v", "histogram_x", "histogram_v", "histogram_x1_v1")
+
+
+class Shown:
+    """What the figures need of a run. Raises as `kjko.run.open_run`."""
+
+    def __init__(self, folder: Path):
+        self.run: Run = open_run(folder)
+        self.title, self.series, self.wave = self.run.title, self.run.columns, self.run.wave
+        self.periodic, self.temperature = self.run.periodic, self.run.temperature
+        self.dimension = self.run.dimension
+        self.stationary, self.frames = self.run.stationary, self.run.frames
+        self.snapshots = self._snapshots()
+
+    def _snapshots(self) -> list[Arrays]:
+        files = self.run.snapshot_files
+        spread = np.linspace(0, len(files) - 1, min(len(files), SHOWN)).round().astype(int)
+        return [self._snapshot(files[i]) for i in spread]
+
+    def _snapshot(self, path: Path) -> Arrays:
+        """Its histograms, and x₁ and v₁ of its particles."""
+        arrays = self.run.snapshot(path)
+        missing = [name for name in NEEDED if name not in arrays]
+        if missing:
+            raise OSError(f"{path}: cannot be read: it has no {missing[0]}")
+        return arrays | {f"{kind}1": arrays[kind][:, 0].astype(float) for kind in "xv"}
+
+    @cached_property
+    def particles(self) -> int:
+        """How many there are, in snapshots or not."""
+        kept = len(self.snapshots[0]["log_f"]) if self.snapshots else 0
+        return int(self.snapshots[0].get("particles", kept)) if self.snapshots else kept
+
+    @cached_property
+    def noise(self) -> float | None:
+        """∫|E|² dx of as many random particles in a uniform plasma, M² L/12N; None where it is not
+        known: in more dimensions, or from a quiet start.
+        """
+        case = self.run.case
+        length = case["problem"].get("domain", {}).get("length", [])
+        if case["particles"].get("sampling") != "random" or len(length) != 1:
+            return None
+        mass = case["problem"].get("mass", 1.0)
+        return mass**2 * length[0] / (12 * case["particles"]["number"])
+
+    def number(self, kind: str) -> int:
+        """Of coordinates; `kind` is x or v."""
+        return self.dimension if kind == "x" else self.run.velocity_dimension
+
+    def name(self, kind: str, i: int) -> str:
+        """The symbol of a coordinate; `kind` is x or v."""
+        return f"${kind}$" if self.number(kind) == 1 else f"${kind}_{{{i + 1}}}$"
+
+    def target(self, kind: str, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and density of a coordinate's stationary law; no nodes if it is not known."""
+        if kind == "x":
+            law = self.stationary
+            return (law["x"][i], law["density"][i]) if law else (np.empty(0), np.empty(0))
+        if not self.run.has_bath:
+            return np.empty(0), np.empty(0)
+        v, scale = np.linspace(-6, 6, 601), np.sqrt(self.temperature)
+        return v * scale, np.exp(-0.5 * v**2) / (np.sqrt(2 * np.pi) * scale)
+
+    def view(self, kind: str, i: int) -> tuple[float, float]:
+        """The ends of an axis: where the mass is, in all snapshots and in the stationary law."""
+        laws = [(s[f"edges_{kind}"][i], s[f"histogram_{kind}"][i]) for s in self.snapshots]
+        if kind == "x" and self.periodic:
+            return laws[0][0][0], laws[0][0][-1]
+        nodes, density = self.target(kind, i)
+        if nodes.size:
+            laws.append((nodes, density[1:] * np.diff(nodes)))
+        tails = [np.interp([TAIL, 1 - TAIL], np.cumsum([0, *mass]), edge) for edge, mass in laws]
+        low, high = np.min(tails, axis=0)[0], np.max(tails, axis=0)[1]
+        return low - 0.05 * (high - low), high + 0.05 * (high - low)

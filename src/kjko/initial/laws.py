@@ -1,0 +1,145 @@
+"""Initial laws: f at t = 0, to be sampled and evaluated.
+
+A law is sampled by a map from the unit cube, so that random and low-discrepancy points go the same
+way. Sampling is done by numpy in float64; `log_density` is a function of one particle in jax.
+"""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from kjko.initial.positions import (
+    CellJitter,
+    CosinePosition,
+    GaussianPosition,
+    Points,
+    Uniforms,
+    check_covariance,
+    log_normal,
+    normal_points,
+)
+from kjko.initial.waves import Waves
+
+TINY = 2.0**-53  # from the ends of the unit interval, where a normal law is at infinity
+
+
+class AbstractLaw(eqx.Module):
+    """A law of one particle (x, v)."""
+
+    periodic: eqx.AbstractVar[bool]  # in x; it then needs a box
+    dimensions: eqx.AbstractVar[tuple[int, int]]  # d_x and d; a sample takes a number for each
+
+    @property
+    def length(self) -> Float[Array, " d_x"] | None:
+        """The sides of the box that it is periodic in, if it asks for certain ones."""
+        return None
+
+    @property
+    def modes(self) -> Float[np.ndarray, " d_x"]:
+        """How many waves it has along each side of the box, at most."""
+        return np.zeros(self.dimensions[0])
+
+    @abc.abstractmethod
+    def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
+        """The map from the unit cube to (x, v) under which uniform points have this law."""
+
+    @abc.abstractmethod
+    def log_density(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, ""]:
+        """log f(x, v)."""
+
+
+class Gaussian(AbstractLaw):
+    """The normal law of z = (x, v), with any `mean` (2d) and `covariance` (2d × 2d).
+
+    Raises ValueError if the covariance is not positive definite or does not fit the mean.
+    """
+
+    mean: Float[Array, " two_d"] = eqx.field(converter=jnp.asarray)
+    covariance: Float[Array, "two_d two_d"] = eqx.field(converter=jnp.asarray)
+
+    def __check_init__(self):
+        check_covariance("covariance", self.covariance)
+        if self.covariance.shape != (self.mean.size, self.mean.size) or self.mean.size % 2:
+            raise ValueError("mean, covariance: need shapes (2d) and (2d, 2d)")
+
+    @property
+    def periodic(self) -> bool:
+        return False
+
+    @property
+    def dimensions(self) -> tuple[int, int]:
+        return self.mean.size // 2, self.mean.size // 2
+
+    def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
+        z = normal_points(uniforms, self.mean, self.covariance)
+        x, v = np.split(z, 2, axis=1)
+        return x, v
+
+    def log_density(self, x: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, ""]:
+        return log_normal(jnp.concatenate([x, v]) - self.mean, self.covariance)
+
+
+class Product(AbstractLaw):
+    """A law in x times a mixture of K normal laws in v.
+
+    `position`: the law in x. `means` (K × d), `covariances` (K × d × d), `weights` (K, sum 1).
+    There may be more velocities than positions. Raises ValueError if the shapes do not fit or a
+    covariance is not positive definite.
+    """
+
+    position: GaussianPosition | CosinePosition | CellJitter | Waves
+    means: Float[Array, "k d"] = eqx.field(converter=jnp.asarray)
+    covariances: Float[Array, "k d d"] = eqx.field(converter=jnp.asarray)
+    weights: Float[Array, " k"] = eqx.field(converter=jnp.asarray)
+
+    def __check_init__(self):
+        k, d = self.means.shape
+        if self.covariances.shape != (k, d, d) or self.weights.shape != (k,):
+            raise ValueError("means, covariances, weights: need (K, d), (K, d, d) and (K) numbers")
+        if d < self.position.dimension:
+            raise ValueError("means: need as many velocities as positions, or more")
+        for covariance in self.covariances:
+            check_covariance("covariances", covariance)
+        weights = np.asarray(self.weights, dtype=float)
+        if weights.min() <= 0 or abs(weights.sum() - 1) > 1e-6:
+            raise ValueError("weights: must be positive and sum to 1")
+
+    @property
+    def periodic(self) -> bool:
+        return self.position.periodic
+
+    @property
+    def dimensions(self) -> tuple[int, int]:
+        return self.position.dimension, self.means.shape[1]
+
+    @property
+    def length(self) -> Float[Array, " d_x"] | None:
+        return None if isinstance(self.position, GaussianPosition) else self.position.length
+
+    @property
+    def modes(self) -> Float[np.ndarray, " d_x"]:
+        return self.position.modes
+
+    def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
+        d_x = self.position.dimension
+        weights = np.asarray(self.weights, dtype=float)
+        edges = np.concatenate([[0.0], np.cumsum(weights)[:-1]])
+        in_v = uniforms[:, d_x:].copy()
+        chosen = np.searchsorted(edges, in_v[:, 0], side="right") - 1
+        # Its first number chooses the normal law, and what is left of it is uniform again.
+        in_v[:, 0] = ((in_v[:, 0] - edges[chosen]) / weights[chosen]).clip(TINY, 1 - TINY)
+        v = np.empty_like(in_v)
+        for k, (mean, covariance) in enumerate(zip(self.means, self.covariances, strict=True)):
+            rows = chosen == k
+            v[rows] = normal_points(in_v[rows], mean, covariance)
+        return self.position.points(uniforms[:, :d_x]), v
+
+    def log_density(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, ""]:
+        parts = jax.vmap(lambda mean, covariance: log_normal(v - mean, covariance))(
+            self.means, self.covariances
+        )
+        return self.position.log_density(x) + jax.nn.logsumexp(parts + jnp.log(self.weights))

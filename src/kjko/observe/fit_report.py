@@ -1,0 +1,37 @@
+"""What the fit of a step reports."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from kjko.core import State
+from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.problem import Problem
+
+
+class FitReport(AbstractObservable):
+    """`loss` and `loss_heldout`: the objective on the fitted and on the held-out particles, minus
+    its value at u = 0. `fit_iterations`. `det_min`: the smallest determinant of the step. Null
+    without a control.
+    """
+
+    keys: ClassVar[tuple[str, ...]] = ("loss", "loss_heldout", "fit_iterations", "det_min")
+
+    def record(
+        self,
+        problem: Problem,
+        state: State,
+        info: AbstractStepInfo | None,
+        measured: Mapping[str, np.ndarray],
+    ) -> Record:
+        record: Record = dict.fromkeys(self.keys)
+        if info is None or info.fit is None:
+            return record
+        held = float(info.fit.loss_heldout)
+        collide = problem.collisions.freeze(state.particles.x[:2], state.particles.v[:2])
+        record["loss"] = None if collide is None else float(info.fit.loss)
+        record["loss_heldout"] = None if np.isnan(held) else held
+        record["fit_iterations"] = int(info.fit.iterations)
+        record["det_min"] = None if info.det_min is None else float(info.det_min)
+        return record

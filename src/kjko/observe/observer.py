@@ -1,0 +1,53 @@
+"""All observables of a run together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from kjko.core import State
+from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.observe.drift_error import DriftError
+from kjko.observe.energies import Energies
+from kjko.observe.entropies import Entropies
+from kjko.observe.fit_report import FitReport
+from kjko.observe.marginals import Marginals
+from kjko.observe.start import Start, time_of
+from kjko.problem import Problem
+
+DEFAULT: tuple[AbstractObservable, ...] = (
+    Energies(),
+    Entropies(),
+    DriftError(),
+    FitReport(),
+    Marginals(),
+)
+
+
+class Observer:
+    """What a run measures: the record of a state, by all observables in one compiled pass."""
+
+    def __init__(self, start: Start, observables: Sequence[AbstractObservable] = DEFAULT):
+        self.problem = start.problem
+        self.observables = tuple(each.prepare(start) for each in observables)
+
+    def __call__(self, state: State, info: AbstractStepInfo | None) -> Record:
+        """A dictionary with "step", "time", the observables' keys and "seconds", which is left to
+        the caller; None where a quantity has no meaning.
+        """
+        record: Record = {"step": int(state.step), "time": time_of(state)}
+        measured: Any = jax.device_get(_measure(self.observables, self.problem, state))
+        with np.errstate(all="ignore"):  # what is not finite is for `check` to tell
+            for each, values in zip(self.observables, measured, strict=True):
+                record |= each.record(self.problem, state, info, values)
+        return record | {"seconds": None}
+
+
+@eqx.filter_jit
+def _measure(
+    observables: tuple[AbstractObservable, ...], problem: Problem, state: State
+) -> list[dict[str, Array]]:
+    return [each.measure(problem, state) for each in observables]

@@ -1,0 +1,93 @@
+"""Frequency and growth rate of a run's wave, in theory and as its field energy shows them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from kjko.flow import AbstractOwnField
+from kjko.initial import CosinePosition, Product
+from kjko.problem import Problem
+from kjko.reference.dispersion import debye_ratio, wave_root
+from kjko.reference.wave_fit import Wave, measure_wave
+
+SMALL = 0.1 + 1e-6  # amplitude of the density up to which the linear theory is asked
+WEAK = 0.01  # ε/ω_p for which it is asked without collisions
+SHORT = 1.0  # k λ_D from which on a wave is gone within a period
+TRANSIENT = 2.5  # times the e-folding time of a growing wave, until it is alone
+SATURATED = 0.03  # of the largest field energy: the end of linear growth
+FADED = 4.3  # logarithm by which the energy of a damped wave falls before it is left
+
+
+class LinearWave(NamedTuple):
+    """E ~ exp(i k x − iωt + γt): `wave_number` k, `frequency` ω, `rate` γ."""
+
+    wave_number: float
+    frequency: float
+    rate: float
+
+
+def linear_wave(problem: Problem) -> LinearWave | None:
+    """The least damped of the waves that the initial density excites, without collisions.
+
+    Of a plasma that drifts as a whole in its own frame, since ∫|E|² does not see the drift. None
+    where the theory is not for it: another force than the particles' own field, a density that is
+    no small cosine wave of the box or one shorter than the Debye length, velocities that are no
+    Maxwellians, or collisions that are not weak.
+    """
+    law, frequency = problem.law, problem.plasma_frequency
+    alone = isinstance(problem.flow, AbstractOwnField)
+    if not alone or frequency is None or _collision_rate(problem) > WEAK * frequency:
+        return None
+    if not (isinstance(law, Product) and isinstance(law.position, CosinePosition)):
+        return None
+    position = law.position
+    amplitude, mode, length = (
+        np.asarray(p, dtype=float) for p in (position.amplitude, position.mode, position.length)
+    )
+    waves = [i for i in range(mode.size) if mode[i] > 0 and amplitude[i] != 0]
+    if position.literal or not waves or np.abs(amplitude).max() > SMALL:
+        return None
+    densities = frequency**2 * np.asarray(law.weights, dtype=float)
+    found = []
+    for i in waves:
+        k = float(2 * np.pi * mode[i] / length[i])
+        drifts = np.asarray(law.means, dtype=float)[:, i]
+        drifts = drifts - drifts[0] if np.ptp(drifts) == 0 else drifts
+        temperatures = np.asarray(law.covariances, dtype=float)[:, i, i]
+        if debye_ratio(k, densities.tolist(), temperatures.tolist()) <= SHORT:
+            root = wave_root(k, densities.tolist(), drifts.tolist(), temperatures.tolist())
+            found.append(LinearWave(k, root.real, root.imag))
+    return max(found, key=lambda wave: wave.rate, default=None)
+
+
+def _collision_rate(problem: Problem) -> float:
+    """ε; zero without collisions."""
+    two = jnp.asarray([[0.0], [1.0]])
+    bath = problem.collisions.freeze(two, two)
+    return 0.0 if bath is None else float(jnp.max(bath.rate))
+
+
+def measured_wave(
+    records: Sequence[dict[str, Any]], theory: LinearWave
+) -> tuple[Wave, tuple[float, float]] | None:
+    """ω and γ of the field energy, and the window in time that they are from.
+
+    A damped wave is looked at until its energy has fallen by e^4.3 in theory; a growing one from
+    2.5/γ on, until its energy is 3 % of the largest. None if that leaves too little, or no swing of
+    a damped wave.
+    """
+    times = np.array([record["time"] for record in records], dtype=float)
+    energy = np.array([record["field_energy"] for record in records], dtype=float)
+    if theory.rate > 0:
+        window = (TRANSIENT / theory.rate, times[np.argmax(energy > SATURATED * energy.max())])
+    else:
+        window = (0.0, min(times[-1], FADED / (2 * max(-theory.rate, 1e-9))))
+    inside = (times >= window[0]) & (times <= window[1])
+    if inside.sum() < 10 or not np.all(energy[inside] > 0):
+        return None
+    wave = measure_wave(times, energy, window)
+    if theory.rate <= 0 and wave.frequency is None:
+        return None  # gone before it has swung often enough: a slope would be the transient's
+    return wave, (float(window[0]), float(window[1]))

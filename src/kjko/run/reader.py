@@ -1,0 +1,198 @@
+"""Reading a run folder back: the one place that does. Without jax, but for `Run.state`."""
+
+import json
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kjko.run.formats import FORMATS, HDF5
+from kjko.run.manifest import read_manifest
+from kjko.run.series import read_series
+
+if TYPE_CHECKING:
+    import xarray
+
+    from kjko.case import Experiment
+    from kjko.core import State
+    from kjko.interfaces import Control
+
+Arrays = dict[str, np.ndarray]
+PER_COORDINATE = {  # columns of the series that hold a number for each coordinate
+    "momentum": "velocity",
+    "marginal_kl_x": "position",
+    "marginal_kl_v": "velocity",
+    "displacement_mean": "position",
+    "displacement_variance": "position",
+}
+
+
+def open_run(folder: str | Path) -> "Run":
+    """A run folder, finished or not.
+
+        run = kjko.open_run("runs/gaussian-1d")
+        run.series.to_dataframe()           # a row a step
+        run.particles(2.0)["log_f"]         # of the snapshot nearest to t = 2
+
+    Raises FileNotFoundError if it is none, OSError if a file cannot be read, ValueError if
+    case.toml or series.jsonl is not what a run writes.
+    """
+    return Run(Path(folder))
+
+
+class Run:
+    """What a run has left in its `folder`.
+
+    `case`: case.toml as nested dictionaries. `columns`: the series as arrays by key, nan for null,
+    without what is null throughout.
+    """
+
+    def __init__(self, folder: Path):
+        for name in ("case.toml", "series.jsonl"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder}: not a run folder, it has no {name}")
+        self.folder = folder
+        try:
+            self.case = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
+            problem = self.case["problem"]
+            self.title: str = self.case["title"]
+            self.dimension: int = problem["dimension"]
+            self.velocity_dimension: int = problem.get("velocity_dimension", self.dimension)
+        except (KeyError, TypeError, ValueError) as error:  # the decoders' errors are ValueErrors
+            raise ValueError(f"{folder}: case.toml is not that of a run: {error!r}") from None
+        self.periodic = "domain" in problem
+        self.has_bath = problem.get("collisions", {}).get("kind") != "dougherty"
+        self.temperature: float = problem.get("temperature", 1.0)
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of the series, as they are."""
+        return read_series(self.folder)
+
+    @cached_property
+    def columns(self) -> Arrays:
+        keys = dict.fromkeys(key for record in self.records for key in record)
+        columns = {key: [record.get(key) for record in self.records] for key in keys}
+        kept = {k: c for k, c in columns.items() if any(value is not None for value in c)}
+        return {key: _column(column) for key, column in kept.items()}
+
+    @cached_property
+    def series(self) -> "xarray.Dataset":
+        """The series as a labelled data set over "time"; `.to_dataframe()` makes a table of it."""
+        import xarray
+
+        columns = dict(self.columns)
+        time = columns.pop("time")
+        variables = {
+            key: (("time", PER_COORDINATE.get(key, key))[: values.ndim], values)
+            for key, values in columns.items()
+        }
+        return xarray.Dataset(variables, coords={"time": time}, attrs={"title": self.title})
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, device, threads, precision, seed, commit and the case as it was begun."""
+        return read_manifest(self.folder)
+
+    @cached_property
+    def snapshot_files(self) -> list[Path]:
+        """In order of time."""
+        suffixes = {format.suffix for format in FORMATS.values()}
+        found = (self.folder / "snapshots").glob("step_*")
+        return sorted(path for path in found if path.suffix in suffixes)
+
+    def snapshot(self, path: Path) -> Arrays:
+        """All of a snapshot: `x`, `v`, `log_f`, fields, histograms and attributes."""
+        format = next(f for f in FORMATS.values() if f.suffix == path.suffix)
+        arrays, attributes = format.read(path)
+        missing = {"x", "v", "log_f"} - set(arrays) or {"time"} - set(attributes)
+        if missing:
+            raise OSError(f"{path}: cannot be read: it has no {', '.join(sorted(missing))}")
+        return arrays | {name: np.asarray(value) for name, value in attributes.items()}
+
+    def snapshots(self) -> Iterator[Arrays]:
+        """One after the other."""
+        return map(self.snapshot, self.snapshot_files)
+
+    @cached_property
+    def times(self) -> np.ndarray:
+        """Of the snapshots."""
+        return np.array([float(snapshot["time"]) for snapshot in self.snapshots()])
+
+    def particles(self, time: float) -> Arrays:
+        """`x`, `v`, `log_f`, `time` and what else the snapshot nearest to a time has.
+
+        Raises ValueError if there is no snapshot.
+        """
+        if not self.snapshot_files:
+            raise ValueError(f"{self.folder}: no snapshots; set output.snapshot_times")
+        return self.snapshot(self.snapshot_files[int(np.argmin(np.abs(self.times - time)))])
+
+    def fields(self, time: float) -> Arrays:
+        """`density` ρ, `electric` E and `potential` φ at the cell centres, of the snapshot nearest
+        to a time; empty without a self-consistent field.
+        """
+        snapshot, start = self.particles(time), "field_"
+        return {k[len(start) :]: a for k, a in snapshot.items() if k.startswith(start)}
+
+    @cached_property
+    def stationary(self) -> Arrays | None:
+        """`x`, `density`: nodes and marginals of the stationary law, and its `log_normaliser`; None
+        if it is not known."""
+        path = self.folder / "snapshots" / "stationary.h5"
+        if not path.exists():
+            return None
+        arrays, attributes = HDF5().read(path)
+        return arrays | {name: np.asarray(value) for name, value in attributes.items()}
+
+    @cached_property
+    def frames(self) -> list[Arrays]:
+        """The histograms of (x₁, v₁)."""
+        return [_read_frame(path) for path in sorted((self.folder / "histograms").glob("*.npz"))]
+
+    @cached_property
+    def wave(self) -> dict[str, Any] | None:
+        """The wave of linear theory and the measured one; None if the run has none."""
+        path = self.folder / "wave.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def experiment(self) -> "Experiment":
+        """Problem, method and first particles, made anew from the case. Needs jax."""
+        from kjko.case import parse_toml
+
+        text = (self.folder / "case.toml").read_text(encoding="utf-8")
+        return parse_toml(text, str(self.folder / "case.toml")).build()
+
+    def state(self) -> "State":
+        """That of the newest checkpoint that can be read; `kjko.simulate(…, state=…)` goes on with
+        it. Needs jax, in the precision of the run. Raises NoCheckpoint if there is none.
+        """
+        from kjko.run.checkpoints import read_checkpoint
+
+        state, _ = read_checkpoint(self.folder, like=self.experiment().init())
+        return state
+
+    def control(self) -> "Control":
+        """The control of the newest checkpoint, u(x, v), or u(t, x, v) for all times."""
+        return self.state().memory
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """A column with nan for null, a row of nan where a list is null."""
+    width = next((len(value) for value in values if isinstance(value, list)), None)
+    if width is not None:
+        values = [[np.nan] * width if value is None else value for value in values]
+    return np.array(values, dtype=float)
+
+
+def _read_frame(path: Path) -> Arrays:
+    """A histogram of (x₁, v₁)."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in ("counts", "x_ends", "v_ends", "time")}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise OSError(f"{path}: cannot be read: {error}") from None

@@ -1,0 +1,170 @@
+"""What a run leaves on disk: the one place that writes into its folder."""
+
+import io
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kjko.core import State
+from kjko.interfaces import Record, SnapshotFormat
+from kjko.observe import Start
+from kjko.observe.bins import histogram
+from kjko.observe.start import time_of
+from kjko.problem import Problem
+from kjko.reference.linear_theory import linear_wave, measured_wave
+from kjko.run.atomic import write_atomically
+from kjko.run.checkpoints import write_checkpoint
+from kjko.run.formats import HDF5
+from kjko.run.manifest import manifest
+from kjko.run.series import read_series
+
+KEPT_PARTICLES = 100_000  # in a snapshot; its histograms are of all
+PHASE_BINS = 128  # of x₁ and of v₁ in the histograms of phase space
+
+
+class Writer:
+    """The folder of a run of a problem from a `start`, with snapshots in a `format`."""
+
+    def __init__(self, folder: Path, start: Start, format: SnapshotFormat):
+        self.folder, self.start, self.format = folder, start, format
+        self.wave = linear_wave(start.problem)
+
+    def begin(self, case_toml: str, case: dict[str, Any]) -> None:
+        """A new folder: case, manifest, the stationary law's marginals and an empty series."""
+        made_by = json.dumps(manifest(case), indent=2)
+        write_atomically(self.folder / "case.toml", case_toml.encode())
+        write_atomically(self.folder / "manifest.json", made_by.encode())
+        law = self.start.stationary
+        if law is not None:
+            HDF5().write(
+                self.folder / "snapshots" / "stationary.h5",
+                {"x": law.nodes, "density": law.marginals},
+                {"log_normaliser": law.log_normaliser},
+            )
+        write_atomically(self.folder / "series.jsonl", b"")
+
+    def record(self, record: Record) -> None:
+        """One more line of the series, all of it or nothing; what is not finite is null in JSON."""
+        bad = {k: None for k, v in record.items() if isinstance(v, float) and not math.isfinite(v)}
+        path = self.folder / "series.jsonl"
+        size = path.stat().st_size
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record | bad) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint is never ahead of the series
+        except OSError as error:
+            os.truncate(path, size)
+            error.filename = str(path)
+            raise
+
+    def forget_after(self, step: int) -> list[int]:
+        """Forget the records after a step: they are about to be made again.
+
+        Returns the steps until then that have no record.
+        """
+        records = read_series(self.folder)
+        kept = {r["step"]: json.dumps(r) for r in records if r["step"] <= step}
+        lines = [kept[s] + "\n" for s in sorted(kept)]
+        write_atomically(self.folder / "series.jsonl", "".join(lines).encode())
+        return [s for s in range(step + 1) if s not in kept]
+
+    def snapshot(self, state: State) -> None:
+        """The particles (at most 100,000, the same at all times), the fields, and the histograms of
+        all.
+
+        They are taken evenly: the first ones of a lattice are the slowest.
+        """
+        particles, bins, problem = state.particles, self.start.bins, self.start.problem
+        x, v = np.asarray(particles.x), np.asarray(particles.v)
+        kept = np.linspace(0, len(x) - 1, min(len(x), KEPT_PARTICLES)).astype(int)
+        x1_edges, v1_edges = bins.x_edges[0], bins.v_edges[0]  # the end bins reach to infinity
+        x1, v1 = x[:, 0].clip(*x1_edges[[0, -1]]), v[:, 0].clip(*v1_edges[[0, -1]])
+        plane, _, _ = np.histogram2d(x1, v1, bins=[x1_edges, v1_edges])
+        arrays = {
+            "x": x[kept],
+            "v": v[kept],
+            "log_f": np.asarray(particles.log_f)[kept],
+            "histogram_x": np.asarray(histogram(particles.x, bins.x_edges)),
+            "histogram_v": np.asarray(histogram(particles.v, bins.v_edges)),
+            "edges_x": bins.x_edges,
+            "edges_v": bins.v_edges,
+            "histogram_x1_v1": plane / len(x),
+        }
+        if state.turns is not None:
+            arrays["turns"] = np.asarray(state.turns)[kept]
+        arrays |= _fields(problem, state)
+        name = f"step_{int(state.step):06d}{self.format.suffix}"
+        attributes = _attributes(problem, state, len(kept))
+        self.format.write(self.folder / "snapshots" / name, arrays, attributes)
+
+    def histogram(self, state: State) -> None:
+        """Counts of (x₁, v₁), a frame of the animation; over the box or the range of x₁."""
+        particles, box = state.particles, self.start.problem.box
+        x, v = (np.asarray(z[:, 0], dtype=float) for z in (particles.x, particles.v))
+        ends = (x.min(), x.max()) if box is None else (0.0, float(box.length[0]))
+        view = [ends, (v.min(), v.max())]
+        counts, x_edges, v_edges = np.histogram2d(x, v, bins=PHASE_BINS, range=view)
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            counts=counts.astype(np.uint32),
+            x_ends=x_edges[[0, -1]],
+            v_ends=v_edges[[0, -1]],
+            time=time_of(state),
+            allow_pickle=False,
+        )
+        path = self.folder / "histograms" / f"step_{int(state.step):06d}.npz"
+        write_atomically(path, buffer.getvalue())
+
+    def checkpoint(self, state: State) -> None:
+        """The whole state."""
+        write_checkpoint(self.folder, state)
+
+    def finish(self) -> None:
+        """The wave of linear theory beside the one that the series shows, if it shows any."""
+        if self.wave is None:
+            return
+        measured = measured_wave(read_series(self.folder), self.wave)
+        wave: dict[str, Any] = {"theory": self.wave._asdict()}
+        if measured is not None:
+            wave |= {"measured": measured[0]._asdict(), "window": measured[1]}
+        write_atomically(self.folder / "wave.json", json.dumps(wave, indent=2).encode())
+
+
+def _fields(problem: Problem, state: State) -> dict[str, np.ndarray]:
+    """ρ, E and φ of a self-consistent field at the cell centres."""
+    members = problem.flow.members
+    fields = state.field if len(members) > 1 else (state.field,)
+    for member, field in zip(members, fields, strict=True):
+        if member in problem.own_fields:
+            return {
+                "field_density": np.asarray(field.density),
+                "field_electric": np.asarray(field.electric),
+                "field_potential": np.asarray(field.potential),
+            }
+    return {}
+
+
+def _attributes(problem: Problem, state: State, kept: int) -> dict[str, Any]:
+    """What the arrays of a snapshot mean."""
+    number = len(state.particles.log_f)
+    attributes: dict[str, Any] = {
+        "time": time_of(state),
+        "step": int(state.step),
+        "mass": float(problem.mass),
+        "particles": number,
+        "particles_kept": kept,
+        "weight": float(problem.mass) / number,  # of each of all particles
+        "units": "x, v and time in the units of case.toml; charge and mass of a particle are one",
+        "density": "log_f is of mass one; that of the problem is log_f + log(mass)",
+    }
+    if problem.temperature is not None:
+        attributes["temperature"] = float(problem.temperature)
+    if problem.box is not None:
+        attributes["length"] = np.asarray(problem.box.length, dtype=float)
+    return attributes

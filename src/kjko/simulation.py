@@ -1,0 +1,103 @@
+"""The time loop, on the host around one compiled step."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import equinox as eqx
+
+from kjko.core import Particles, State
+from kjko.interfaces import AbstractMethod, AbstractObservable, AbstractStepInfo, Record
+from kjko.observe import DEFAULT, Observer, Start, check
+from kjko.observe.start import step_length
+from kjko.problem import Problem
+
+
+@eqx.filter_jit
+def take_step(
+    problem: Problem, method: AbstractMethod, state: State
+) -> tuple[State, AbstractStepInfo]:
+    """One compiled step, compiled once for a method and a kind of problem whatever its numbers."""
+    return method.step(problem, state)
+
+
+def evolve(
+    problem: Problem, method: AbstractMethod, observer: Observer, state: State, steps: int
+) -> Iterator[tuple[State, Record]]:
+    """Take steps until the state has `steps` of them; yield each state with its record.
+
+    What the method learns before the first step counts to that step's seconds.
+
+    Raises NumericalFailure at the step that went wrong; the states yielded before it are good.
+    """
+    start = time.perf_counter()
+    if int(state.step) == 0:
+        state = method.learn(problem, state, steps)
+    for _ in range(int(state.step), steps):
+        state, info = take_step(problem, method, state)
+        record = observer(state, info)
+        record["seconds"] = time.perf_counter() - start
+        check(record)
+        yield state, record
+        start = time.perf_counter()
+
+
+def number_of_steps(end_time: float, time_step: float) -> int:
+    """⌈T/Δt⌉, forgiving the rounding of T/Δt. Raises ValueError if that is no number of steps."""
+    ratio = end_time / time_step
+    if not 0 < ratio < 2**31 - 1:  # a step is counted in 32 bits
+        raise ValueError(
+            f"end_time: expected 1 to 2^31 steps of time_step = {time_step:g}, got {end_time:g}"
+        )
+    return max(1, math.ceil(ratio - 1e-9))
+
+
+def simulate(
+    problem: Problem,
+    method: AbstractMethod,
+    particles: Particles | None = None,
+    *,
+    end_time: float,
+    time_step: float | None = None,
+    seed: int = 0,
+    state: State | None = None,
+    observables: Sequence[AbstractObservable] = DEFAULT,
+) -> Iterator[tuple[State, Record]]:
+    """Solve up to `end_time`; yield (state, record) from the start on.
+
+    Either from `particles` at t = 0 in steps of `time_step`, with `seed` for all that is drawn, or
+    on from the `state` where another simulation has stopped, which has all three. `record` is a
+    dictionary with "step", "time", "seconds" and the keys of the `observables`, see `kjko.observe`.
+
+        for state, record in kjko.simulate(problem, method, particles, time_step=0.1, end_time=2.0):
+            print(record["time"], record["free_energy"])
+
+    Raises ValueError for parts that do not go together, NumericalFailure if a step gives a value
+    that is not finite or a map that folds.
+    """
+    state, steps = _begin(problem, method, particles, end_time, time_step, seed, state)
+    observer = Observer(Start(problem, method, state.particles), observables)
+    record = observer(state, None)
+    check(record)
+    yield state, record
+    yield from evolve(problem, method, observer, state, steps)
+
+
+def _begin(
+    problem: Problem,
+    method: AbstractMethod,
+    particles: Particles | None,
+    end_time: float,
+    time_step: float | None,
+    seed: int,
+    state: State | None,
+) -> tuple[State, int]:
+    """The first state, and how many steps the last one has."""
+    if state is not None:
+        if particles is not None or time_step is not None:
+            raise ValueError("state: it has its particles and time_step; give it alone")
+        return state, number_of_steps(end_time, step_length(state))
+    if particles is None or time_step is None:
+        raise ValueError("particles, time_step: expected both, or a state to go on from")
+    state = method.init(problem, particles, time_step, seed)
+    return state, number_of_steps(end_time, time_step)

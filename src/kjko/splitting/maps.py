@@ -1,0 +1,149 @@
+"""Explicit volume-preserving maps S(x, v) = (x*, v*) of the flow, equation (20)."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from kjko.core import Particles
+from kjko.interfaces import AbstractFlow, FieldState
+
+
+def drift(particles: Particles, dt: Float[Array, ""]) -> Particles:
+    """x + Δt v, by the first d_x components of v."""
+    along = particles.v[:, : particles.x.shape[1]]
+    return eqx.tree_at(lambda p: p.x, particles, particles.x + dt * along)
+
+
+def kick(
+    particles: Particles,
+    flow: AbstractFlow,
+    field: FieldState,
+    t: Float[Array, ""],
+    dt: Float[Array, ""],
+) -> Particles:
+    """v + Δt a(t, x)."""
+    acceleration = jax.vmap(lambda x, v: flow.acceleration(field, t, x, v))
+    moved = particles.v + dt * acceleration(particles.x, particles.v)
+    return eqx.tree_at(lambda p: p.v, particles, moved)
+
+
+def turn(
+    particles: Particles, flow: AbstractFlow, t: Float[Array, ""], dt: Float[Array, ""]
+) -> Particles:
+    """v̇ = v × Ω over Δt: the rotation by −|Ω|Δt about Ω (Rodrigues), of determinant one."""
+
+    def of_one(x, v):
+        frequency = flow.gyrofrequency(t, x)
+        if frequency is None:
+            return v
+        size = jnp.linalg.norm(frequency)
+        axis = frequency / jnp.where(size > 0, size, 1.0)
+        wide = jnp.pad(v, (0, 3 - v.size))
+        along = axis * (axis @ wide)
+        across = wide - along
+        angle = size * dt
+        turned = along + jnp.cos(angle) * across + jnp.sin(angle) * jnp.cross(across, axis)
+        return turned[: v.size]
+
+    return eqx.tree_at(lambda p: p.v, particles, jax.vmap(of_one)(particles.x, particles.v))
+
+
+class AbstractMap(eqx.Module):
+    """A volume-preserving map of the flow; log f does not change along it."""
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        field: FieldState,
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> tuple[Particles, FieldState]:
+        """The particles after a time `dt` from t on, and the field there."""
+
+    @abc.abstractmethod
+    def response(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        field: FieldState,
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> Float[Array, "n d d"] | None:
+        """R = ∂v/∂v* of the inverse map at every particle; None is the identity. Without a magnetic
+        field, where ∂x/∂v* = −Δt I.
+
+        It is (∂x*/∂x)ᵀ where the force has a potential; one gathered from a grid has none.
+        """
+
+
+class DriftKick(AbstractMap):
+    """Symplectic Euler, equation (21)."""
+
+    def __call__(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        field: FieldState,
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> tuple[Particles, FieldState]:
+        particles = drift(particles, dt)  # x at t + dt
+        field = flow.update(field, particles, dt)  # field at t + dt
+        particles = turn(particles, flow, t + dt, dt)
+        return kick(particles, flow, field, t + dt, dt), field  # v at t + dt
+
+    def response(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        field: FieldState,
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> None:
+        return None
+
+
+class StormerVerlet(AbstractMap):
+    """Störmer-Verlet, equation (22), with the turn of v by a magnetic field between the half kicks:
+    second order, symmetric.
+    """
+
+    def __call__(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        field: FieldState,
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> tuple[Particles, FieldState]:
+        particles = kick(particles, flow, field, t, dt / 2)  # v at t + dt/2
+        particles = turn(particles, flow, t, dt / 2)
+        particles = drift(particles, dt)  # x at t + dt
+        field = flow.update(field, particles, dt)  # field at t + dt
+        particles = turn(particles, flow, t + dt, dt / 2)
+        return kick(particles, flow, field, t + dt, dt / 2), field  # v at t + dt
+
+    def response(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        field: FieldState,
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> Float[Array, "n d d"]:
+        """I + ½ Δt² ∇a(x): the first half kick, taken back."""
+        d_x, d = particles.x.shape[1], particles.v.shape[1]
+        identity = jnp.eye(d, dtype=particles.x.dtype)
+
+        def of_one(x, v):
+            arrival = jax.jacfwd(
+                lambda x: x + 0.5 * dt**2 * flow.acceleration(field, t, x, v)[: x.size]
+            )
+            return identity.at[:d_x, :d_x].set(arrival(x))
+
+        return jax.vmap(of_one)(particles.x, particles.v)

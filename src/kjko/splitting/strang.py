@@ -1,0 +1,42 @@
+"""Strang splitting with the implicit midpoint rule: the default."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from kjko.core import Particles, Stage
+from kjko.interfaces import AbstractSplitting, FieldState
+from kjko.problem import Problem
+from kjko.splitting.maps import StormerVerlet
+from kjko.splitting.stage import stage_at
+
+LARGEST = 0.3  # εΔt of a part: the midpoint rule can fold the map where it is large
+ROUNDING = 1e-5
+
+
+class StrangMidpoint(AbstractSplitting):
+    """Half a Störmer-Verlet step, the control over Δt, half a Störmer-Verlet step. Second order.
+
+    The control is the minimiser for *half* a step, u = −ε (v + T₀ ∇ᵥ log f) at the midpoint of the
+    collision, and then moves the particles a *whole* step: the implicit midpoint rule at the cost
+    of implicit Euler. det = det(I + Δt ∇ᵥu(x*, v*)). It is cut into parts of εΔt ≤ 0.3.
+    """
+
+    fraction: ClassVar[float] = 0.5
+    acts_after: ClassVar[bool] = True
+
+    def substeps(self, collisions: Float[Array, ""]) -> Int[Array, ""]:
+        pairs = jnp.ceil((collisions / LARGEST - 1) / 2 - ROUNDING)
+        return 2 * jnp.maximum(pairs, 0).astype(jnp.int32) + 1
+
+    def prepare(
+        self, problem: Problem, field: FieldState, particles: Particles, t: Array, dt: Array
+    ) -> tuple[Stage, FieldState]:
+        free, field = StormerVerlet()(particles, problem.flow, field, t, dt / 2)
+        return stage_at(problem, field, free), field  # x, v and field at t + dt/2
+
+    def finish(
+        self, problem: Problem, field: FieldState, particles: Particles, t: Array, dt: Array
+    ) -> tuple[Particles, FieldState]:
+        return StormerVerlet()(particles, problem.flow, field, t + dt / 2, dt / 2)  # at t + dt

@@ -1,0 +1,1 @@
+"""Studies: several runs, or one run held to a law that is known."""

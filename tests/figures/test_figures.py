@@ -1,0 +1,209 @@
+"""Figures are drawn from a run folder alone, whatever it has and lacks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from run_folders import small_case
+
+from kjko.figures.errors import draw_convergence
+from kjko.figures.run_figures import draw
+from kjko.run import loop
+
+NUMBER, BINS, STEPS = 400, 160, 6
+EVERY = {"density", "marginals", "kl", "marginal_kl", "drift_error", "overfitting"}
+
+
+def _record(step: int, dimension: int) -> dict:
+    later = step > 0
+    return {
+        "step": step,
+        "time": 0.1 * step,
+        "energy_kinetic": 0.5,
+        "energy_potential": 0.4,
+        "entropy": -2.0 - 0.1 * step,
+        "free_energy": -1.1 - 0.1 * step,
+        "kl_stationary": 0.5 - 0.05 * step,
+        "drift_error": 0.1 / step if later else None,
+        "loss": -1.0 / step if later else None,
+        "loss_heldout": -0.9 / step if later else None,
+        "fit_iterations": 50 if later else None,
+        "det_min": 0.9 if later else None,
+        "marginal_kl_x": [0.3] * dimension,
+        "marginal_kl_v": [0.2] * dimension,
+        "seconds": 0.1 if later else None,
+    }
+
+
+def _write_series(folder: Path, records: list[dict]) -> None:
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    (folder / "series.jsonl").write_text(text, encoding="utf-8")
+
+
+def _write_snapshot(folder: Path, step: int, dimension: int) -> None:
+    random = np.random.default_rng(step)
+    arrays = {name: random.normal(size=(NUMBER, dimension)) for name in ("x", "v")}
+    for name in ("x", "v"):
+        points, edges = arrays[name], np.linspace(-5, 5, BINS + 1)
+        counts = [np.histogram(points[:, i], edges)[0] for i in range(dimension)]
+        arrays[f"histogram_{name}"] = np.stack(counts) / NUMBER
+        arrays[f"edges_{name}"] = np.tile(edges, (dimension, 1))
+    plane = np.histogram2d(arrays["x"][:, 0], arrays["v"][:, 0], bins=[edges, edges])[0]
+    arrays["histogram_x1_v1"] = plane / NUMBER
+    arrays["log_f"] = np.zeros(NUMBER)
+    with h5py.File(folder / "snapshots" / f"step_{step:06d}.h5", "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+        file.attrs.update(time=0.1 * step, step=step)
+
+
+def _run_folder(folder: Path, dimension: int = 1, domain: str = "") -> Path:
+    (folder / "snapshots").mkdir(parents=True)
+    (folder / "case.toml").write_text(
+        f"title = '$no$ $\\mathtext{{$'\n[problem]\ndimension = {dimension}\n"
+        f"temperature = 0.8\n{domain}\n[particles]\nnumber = {NUMBER}\n",
+        encoding="utf-8",
+    )
+    _write_series(folder, [_record(step, dimension) for step in range(STEPS)])
+    for step in (0, STEPS - 1):
+        _write_snapshot(folder, step, dimension)
+    nodes = np.tile(np.linspace(-8, 8, 401), (dimension, 1))
+    with h5py.File(folder / "snapshots" / "stationary.h5", "w") as file:
+        file["x"] = nodes
+        file["density"] = np.exp(-0.5 * nodes**2) / np.sqrt(2 * np.pi)
+        file.attrs["log_normaliser"] = 1.84 * dimension
+    return folder
+
+
+def _names(paths: list[Path]) -> set[str]:
+    for path in paths:
+        start = b"\x89PNG\r\n\x1a\n" if path.suffix == ".png" else b"RIFF"
+        assert path.read_bytes().startswith(start)
+        assert path.stat().st_size > 5000
+    return {path.stem for path in paths}
+
+
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_every_figure_is_drawn(tmp_path, dimension):
+    folder = _run_folder(tmp_path / "run", dimension)
+    paths = draw(folder)
+    assert _names(paths) == EVERY
+    assert sorted(paths) == sorted((folder / "figures").iterdir())
+
+
+def test_a_folder_that_a_run_wrote(tmp_path):
+    loop.start(small_case(), tmp_path / "run")
+    assert _names(draw(tmp_path / "run")) == EVERY
+
+
+def test_a_periodic_run(tmp_path):
+    folder = _run_folder(tmp_path / "run", domain="domain = { length = [10.0] }")
+    assert _names(draw(folder)) == EVERY
+
+
+def test_without_a_stationary_law(tmp_path):
+    folder = _run_folder(tmp_path / "run")
+    (folder / "snapshots" / "stationary.h5").unlink()
+    absent = dict.fromkeys(["kl_stationary", "marginal_kl_x", "drift_error", "loss_heldout"])
+    _write_series(folder, [_record(step, 1) | absent for step in range(STEPS)])
+    assert _names(draw(folder)) == {"density", "marginals", "marginal_kl", "energy"}
+
+
+def _plasma_folder(folder: Path, dimension: int, velocity_dimension: int) -> Path:
+    """As a run with a self-consistent field leaves it."""
+    _run_folder(folder, dimension, f"velocity_dimension = {velocity_dimension}\ndomain = {{}}")
+    (folder / "snapshots" / "stationary.h5").unlink()
+    absent = dict.fromkeys(["kl_stationary", "marginal_kl_x", "drift_error", "loss_heldout"])
+    energies = [{"field_energy": np.exp(-0.3 * step)} for step in range(STEPS)]
+    _write_series(folder, [_record(i, 1) | absent | e for i, e in enumerate(energies)])
+    for path in (folder / "snapshots").iterdir():
+        with h5py.File(path, "r+") as file:
+            for name in ("v", "histogram_v", "edges_v"):
+                repeats = (velocity_dimension, 1)
+                whole = np.tile(file[name][:, :1], repeats[::-1]) if name == "v" else None
+                array = np.tile(file[name][:1], repeats) if whole is None else whole
+                del file[name]
+                file[name] = array
+    (folder / "histograms").mkdir()
+    for step in range(3):
+        counts = np.random.default_rng(step).integers(0, 9, (32, 24)).astype(np.uint32)
+        ends = {"x_ends": np.array([0.0, 6.3]), "v_ends": np.array([-2.0 - step, 2.0 + step])}
+        path = folder / "histograms" / f"step_{step:06d}.npz"
+        np.savez_compressed(path, counts=counts, time=0.1 * step, **ends)
+    wave = {"theory": {"rate": -1.5}, "measured": {"rate": -1.4}, "window": [0.0, 0.4]}
+    (folder / "wave.json").write_text(json.dumps(wave))
+    return folder
+
+
+@pytest.mark.parametrize(("dimension", "velocity_dimension"), [(1, 1), (1, 3), (2, 2)])
+def test_a_self_consistent_run(dimension, velocity_dimension, tmp_path):
+    folder = _plasma_folder(tmp_path / "run", dimension, velocity_dimension)
+    paths = draw(folder)
+    expected = {"density", "marginals", "marginal_kl", "energy", "field_energy", "phase_space"}
+    assert _names(paths) == expected
+    assert {path.suffix for path in paths} == {".png", ".webp"}
+    with Image.open(folder / "figures" / "phase_space.webp") as film:
+        assert film.n_frames == 3
+
+
+def test_a_damaged_frame_is_named(tmp_path):
+    folder = _plasma_folder(tmp_path / "run", 1, 1)
+    (folder / "histograms" / "step_000001.npz").write_bytes(b"no zip")
+    with pytest.raises(OSError, match="step_000001.npz: cannot be read"):
+        draw(folder)
+
+
+@pytest.mark.parametrize("signs", [[1, 1, -1, 1, 0, -1], [-1] * STEPS])
+def test_kl_that_is_not_positive(tmp_path, signs):
+    folder = _run_folder(tmp_path / "run")
+    values = [_record(i, 1) | {"kl_stationary": 0.1 * sign} for i, sign in enumerate(signs)]
+    _write_series(folder, values)
+    assert _names(draw(folder)) == EVERY
+
+
+def test_a_run_that_was_cut_short(tmp_path):
+    folder = _run_folder(tmp_path / "run")
+    with open(folder / "series.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"step": 6, "time": 0.6, "energy_ki')
+    assert _names(draw(folder)) == EVERY
+    _write_series(folder, [_record(0, 1)])
+    assert _names(draw(folder)) == {"density", "marginals", "kl", "marginal_kl", "energy"}
+    _write_series(folder, [])
+    assert _names(draw(folder)) == {"density", "marginals"}
+
+
+def test_no_run_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a run folder, it has no case.toml"):
+        draw(tmp_path)
+    (tmp_path / "case.toml").write_text('title = "no run"\n', encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match="not a run folder, it has no series.jsonl"):
+        draw(tmp_path)
+    (tmp_path / "series.jsonl").touch()
+    with pytest.raises(ValueError, match="case.toml is not that of a run"):
+        draw(tmp_path)
+
+
+def test_a_damaged_snapshot_is_named(tmp_path):
+    folder = _run_folder(tmp_path / "run")
+    (folder / "snapshots" / "step_000000.h5").write_bytes(b"not HDF5")
+    with pytest.raises(OSError, match="step_000000.h5: cannot be read"):
+        draw(folder)
+
+
+def test_convergence(tmp_path):
+    steps = [0.2, 0.1, 0.05]
+    errors = {"mean": [0.3 * s**2 for s in steps], "drift": [0.5 * s for s in steps]}
+    path = tmp_path / "new" / "convergence.png"
+    draw_convergence(steps, errors, {"mean": 2.0, "drift": 1.0}, path)
+    assert _names([path]) == {"convergence"}
+
+
+def test_importing_plots_does_not_import_jax():
+    unwanted = "{'jax', 'matplotlib.pyplot'}"
+    code = f"import sys, kjko.figures.run_figures; sys.exit(bool({unwanted} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)

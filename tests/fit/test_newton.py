@@ -1,0 +1,482 @@
+"""Newton's fit: the JKO step in closed form, its parts against dense algebra, what it refuses."""
+
+from functools import lru_cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import asymmetric_problem, collision_stage, jko_step
+
+import kjko
+import kjko.fit.newton as newton_module
+from kjko.bases import FourierHermite, Quadratics, RandomTanh, Splines
+from kjko.bases.dense import Dense
+from kjko.controls import Gradient
+from kjko.fit import Newton
+from kjko.fit.newton import (
+    DET_MIN,
+    FRACTIONS,
+    RIDGES,
+    SOLVE_TOLERANCE,
+    _random_rows,
+    _safe_fraction,
+    choose_ridge,
+    solve,
+)
+from kjko.methods.barrier import BARRIER
+from kjko.methods.optimality import Optimality
+from kjko.splitting.transport import determinant, response
+
+
+@pytest.fixture
+def exact_scan(monkeypatch):
+    """The candidates for the ridge solved exactly."""
+    monkeypatch.setattr(newton_module, "SCAN_TOLERANCE", 1e-12)
+
+
+def gaussian_step(d, h, dt, number=600, rate=0.7):
+    """A Gaussian law before a collision, its log f exact."""
+    problem = asymmetric_problem(d, rate)
+    stage = collision_stage(problem, kjko.sample(problem.law, number, 3))
+    return problem, stage, jko_step(problem, h, dt)
+
+
+def compiled(basis, **settings):
+    """(subproblem, stage, key) -> control, info."""
+    control, fit = Gradient(basis), Newton(**settings)
+
+    @eqx.filter_jit
+    def run(subproblem, stage, key):
+        return fit(subproblem, control, control, stage, key)
+
+    return run
+
+
+def newton(basis, subproblem, stage, seed=0, **settings):
+    return compiled(basis, **settings)(subproblem, stage, jax.random.key(seed))
+
+
+@eqx.filter_jit
+def values(control, stage):
+    return jax.vmap(control)(stage.x, stage.v)
+
+
+def implicit_step(problem, stage, u, h):
+    """−ε (v' + T₀ ∇ᵥ log f'(x', v')), f' the Gaussian that a step by the affine part of u makes.
+
+    z' = J z + k, so f' has the precision J⁻ᵀ P J⁻¹. And what is not affine in u.
+    """
+    z = np.concatenate([stage.x, stage.v], axis=1)
+    design = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+    weight = np.linalg.lstsq(design, u, rcond=None)[0]
+    d = u.shape[1]
+    jacobian = np.eye(2 * d)
+    jacobian[d:] += h * weight[:-1].T
+    precision = np.linalg.inv(problem.law.covariance)
+    score = -(z - np.asarray(problem.law.mean)) @ precision @ np.linalg.inv(jacobian)
+    moved = np.asarray(stage.v) + h * u
+    expected = -problem.collisions.rate * (moved + problem.temperature * score[:, d:])
+    return expected, u - design @ weight
+
+
+@eqx.filter_jit
+def residual_of(control, subproblem, stage):
+    condition = subproblem.condition(control, stage)
+    strength = stage.bath.rate[0] * stage.bath.temperature[0]
+    return condition.residual(-control.coefficients / strength)
+
+
+EXACT = {  # basis, d, error
+    "quadratic-2": (Quadratics(2), 2, 1e-9),
+    "fourier-hermite-1": (FourierHermite(1, 60), 1, 5e-5),  # its floor
+    "splines-1": (Splines(1, (6, 3)), 1, 1e-5),
+    "splines-2": (Splines(2, (6, 3)), 2, 1e-5),
+}
+
+
+@pytest.mark.parametrize(("basis", "d", "error"), EXACT.values(), ids=EXACT)
+def test_newton_is_the_implicit_euler_step(basis, d, error, double, exact_scan):
+    h = 0.05
+    problem, stage, subproblem = gaussian_step(d, h, 2 * h)
+    control, info = newton(basis, subproblem, stage, tolerance=1e-8)
+    u = np.asarray(values(control, stage))
+    expected, not_affine = implicit_step(problem, stage, u, h)
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(not_affine, 0, atol=error)
+    np.testing.assert_allclose(u, expected, atol=error)
+    np.testing.assert_allclose(residual_of(control, subproblem, stage), 0, atol=5 * error)
+    zero = eqx.tree_at(lambda u: u.coefficients, control, replace_fn=jnp.zeros_like)
+    assert np.abs(residual_of(zero, subproblem, stage)).max() > 1
+    assert float(info.loss) < 0 and float(info.loss_heldout) < 0
+    assert int(info.iterations) <= 6
+
+
+@lru_cache
+def default_fit(kind):
+    """A problem in one dimension, and the fit in single precision, compiled once."""
+    basis = kind(1, 60) if kind is FourierHermite else kind(1, (24, 9))
+    return *gaussian_step(1, 0.05, 0.1, number=2000), compiled(basis)
+
+
+def test_the_default_settings_in_single_precision():
+    problem, stage, subproblem, run = default_fit(Splines)
+    u = np.asarray(values(run(subproblem, stage, jax.random.key(0))[0], stage))
+    assert u.dtype == np.float32
+    np.testing.assert_allclose(u, implicit_step(problem, stage, u, 0.05)[0], atol=5e-5)
+
+
+def test_a_law_far_colder_than_the_step(double, exact_scan):
+    """hεT₀ = 50 Var v: whole steps of Newton would not lower the residual, shorter ones do."""
+    law = kjko.Gaussian(np.array([0.0, 1.0]), np.array([[1.0, 0.0], [0.0, 0.02]]))
+    potential = kjko.Quadratic(2 * np.eye(1), np.zeros(1))
+    problem = kjko.Problem(kjko.External(potential), kjko.FokkerPlanck(10.0), law)
+    stage = collision_stage(problem, kjko.sample(law, 400))
+    control, _ = newton(Quadratics(1), jko_step(problem, 0.1, 0.1), stage)
+    u = np.asarray(values(control, stage))
+    expected, _ = implicit_step(problem, stage, u, 0.1)
+    assert np.abs(expected).max() > 10
+    np.testing.assert_allclose(u, expected, atol=0.02)
+
+
+LINEAR = {
+    "fourier-hermite": lambda: FourierHermite(2, 20),
+    "random-tanh": lambda: RandomTanh(2, 9, key=jax.random.key(0)),
+    "splines": lambda: Splines(2, (6, 3)),
+}
+
+
+@pytest.mark.parametrize("make", LINEAR.values(), ids=LINEAR)
+def test_the_linear_part_is_the_slope_of_the_residual(make, double):
+    """−∂r/∂c by automatic differentiation, at no control, at one, and at one beyond a fold."""
+    _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=20)
+    condition = Optimality.at(Gradient(make().adapt(stage)), stage, subproblem.h)
+    size = condition.control.basis.size
+    c = jnp.asarray(np.random.default_rng(0).normal(size=size))
+    strength = 1.0 / jnp.abs(response(condition.control_of(c), stage).matrix).max()
+
+    @jax.jit
+    def both(c):
+        by = response(condition.control_of(c), stage)
+        design = condition.linearise(c)
+        found = jax.vmap(design.apply, out_axes=1)(jnp.eye(size))
+        return found, -jax.jacfwd(condition.residual)(c), determinant(by.matrix, 0.1)
+
+    lowest = []
+    for factor in (0.0, 2.0, -20.0, 30.0, -60.0):
+        found, expected, det = both(factor * strength * c)
+        scale = jnp.abs(expected).max()
+        np.testing.assert_allclose(found / scale, expected / scale, atol=1e-12)
+        lowest.append(float(jnp.min(det)))
+    assert lowest[0] == 1 and min(lowest) < BARRIER, lowest
+
+
+def at_equilibrium(stage, problem):
+    energy = 0.5 * jnp.sum(stage.v**2, axis=-1) + jax.vmap(problem.flow.potential)(stage.x)
+    return eqx.tree_at(lambda s: s.log_f, stage, -(energy / stage.bath.temperature))
+
+
+def test_newton_at_equilibrium_is_zero():
+    """For any sample; exactly, where g is exactly constant."""
+    problem, stage, subproblem, run = default_fit(Splines)
+    stage, key = at_equilibrium(stage, problem), jax.random.key(0)
+    g = Optimality.at(Gradient(Quadratics(1)), stage, subproblem.h).right
+    np.testing.assert_array_equal(g, 0)
+    control, _ = run(subproblem, stage, key)
+    assert jnp.abs(values(control, stage)).max() < 1e-5  # rounding, within one compilation
+    center = jnp.asarray(problem.flow.potential.center, stage.x.dtype)[None] + 0 * stage.x
+    still = kjko.Particles(center, 0 * stage.v, 0 * stage.log_f - 2.5)
+    still = collision_stage(problem, still)
+    control, _ = run(subproblem, still, key)
+    np.testing.assert_array_equal(values(control, still), jnp.zeros_like(stage.v))
+
+
+@pytest.mark.parametrize("kind", [FourierHermite, Splines])
+def test_newton_does_not_follow_noise(kind):
+    """log f off by what is no function of (x, v): mostly no control at all, never a large one."""
+    problem, stage, subproblem, run = default_fit(kind)
+    equilibrium, size = at_equilibrium(stage, problem), []
+    for seed in range(8):
+        noise = jax.random.normal(jax.random.key(seed), (2000,))
+        noisy = eqx.tree_at(lambda s: s.log_f, equilibrium, equilibrium.log_f + noise)
+        control, _ = run(subproblem, noisy, jax.random.key(seed))
+        size.append(float(jnp.sqrt(jnp.mean(values(control, stage) ** 2))))
+    assert sum(s == 0 for s in size) >= 3, size
+    assert max(size) < 0.5, size
+
+
+def test_the_iteration_ends_by_tolerance(double):
+    """Sooner for a larger one; a smaller one leaves less; never more than the cap."""
+    _, stage, subproblem = gaussian_step(1, 0.5, 0.5, rate=2.0)
+    condition = subproblem.condition(Gradient(Quadratics(1).adapt(stage)), stage)
+
+    @jax.jit
+    def iterate(tolerance, cap, useful=True):
+        fit = Newton(tolerance=tolerance, iterations=cap)
+        start = condition.linearise(jnp.zeros(6))
+        ridge, zero = jnp.asarray(1e-5), jnp.zeros(6)
+        c, count = fit._iterate(condition, start, ridge, zero, jnp.asarray(useful))
+        left = jnp.mean(condition.residual(c) ** 2) / jnp.mean(condition.right**2)
+        return count, jnp.sqrt(left)
+
+    tolerances = (0.5, 0.1, 1e-2, 1e-4, 1e-6)
+    counts, left = zip(*(iterate(tolerance, 30) for tolerance in tolerances), strict=True)
+    assert list(counts) == sorted(counts) and 0 < counts[0] < counts[2] < counts[-1] < 30
+    assert all(rest < tolerance for rest, tolerance in zip(left, tolerances, strict=True)), left
+    for cap in range(4):
+        assert iterate(1e-12, cap)[0] == cap
+    np.testing.assert_allclose(iterate(1e-12, 0)[1], 1.0)
+    assert iterate(1e-6, 30, False)[0] == 0
+
+
+def dense_problem(seed, n=120, p=20):
+    """Columns of very different sizes, and g that is partly noise."""
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(n, p)) * 10.0 ** rng.uniform(-2, 1, size=p)
+    design = Dense.of(jnp.asarray(matrix), jnp.asarray(10.0 ** rng.uniform(-3, 0, size=p)))
+    noise = 10.0 ** rng.uniform(-2, 1)
+    return design, jnp.asarray(matrix @ rng.normal(size=p) / 10 + noise * rng.normal(size=n))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_choose_ridge_finds_the_least_held_out_error(seed, double, exact_scan):
+    """Of all candidates, each a dense solve of its own on the fitted rows."""
+    design, g = dense_problem(seed)
+    matrix, fitted = np.asarray(design.matrix), 90
+    most = float(np.mean(np.asarray(g) ** 2))
+
+    def error(c):
+        return np.sum(np.minimum((matrix[fitted:] @ c - g[fitted:]) ** 2, most))
+
+    candidates = []
+    for ridge in RIDGES:
+        penalty = np.diag(design.penalty(jnp.ones(20), jnp.asarray(ridge)))
+        normal = matrix[:fitted].T @ matrix[:fitted] / fitted + penalty
+        c = np.linalg.solve(normal, matrix[:fitted].T @ np.asarray(g[:fitted]) / fitted)
+        candidates.append((error(c), ridge, c))
+    least = min(candidates, key=lambda candidate: candidate[0])
+    c, ridge, useful = jax.jit(choose_ridge, static_argnums=2)(design, g, fitted)
+    assert float(ridge) == pytest.approx(least[1])
+    np.testing.assert_allclose(c, least[2], rtol=1e-6)
+    assert bool(useful) == (least[0] < error(np.zeros(20)))
+
+
+def test_a_candidate_that_overflows_is_passed_over(monkeypatch):
+    """And the next one does not start from it."""
+    design, g = dense_problem(0)
+    plain = newton_module.solve
+
+    def broken(design, weights, ridge, *rest):
+        return jnp.where(ridge > 5, 1e25, plain(design, weights, ridge, *rest))
+
+    monkeypatch.setattr(newton_module, "solve", broken)
+    c, ridge, useful = jax.jit(lambda g: choose_ridge(design, g, 90))(g)
+    assert bool(useful) and ridge < 5 and jnp.all(jnp.isfinite(c))
+
+
+def test_one_particle_does_not_choose_the_ridge(double, exact_scan):
+    """However wrong its g is, among the held-out ones."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(2000, 10))
+    design = Dense.of(jnp.asarray(matrix), jnp.ones(10))
+    g = matrix @ rng.normal(size=10)
+    choose = jax.jit(choose_ridge, static_argnums=2)
+    _, expected, _ = choose(design, jnp.asarray(g), 1600)
+    assert expected < 1e-3
+    for wrong in (10.0, 1000.0):
+        spoilt = g.copy()
+        spoilt[1700] *= -wrong
+        _, ridge, useful = choose(design, jnp.asarray(spoilt), 1600)
+        assert ridge <= expected and bool(useful)
+
+
+def test_choose_ridge_tells_what_is_useless(double):
+    design, g = dense_problem(0)
+    unrelated = jnp.concatenate([g[:90], -g[90:]])  # what helps there harms here
+    c, _, useful = jax.jit(choose_ridge, static_argnums=2)(design, unrelated, 90)
+    assert not bool(useful) and jnp.all(jnp.isfinite(c))
+
+
+def test_solve(double):
+    """Two pairs of splines: exact but for the tolerance, though the factor is of the blocks."""
+    _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=400)
+    condition = subproblem.condition(Gradient(Splines(2, (6, 3)).adapt(stage)), stage)
+    size = condition.control.basis.size
+    weights = jnp.asarray(np.random.default_rng(0).random(400))
+
+    @jax.jit
+    def ours(ridge):
+        design = condition.linearise(jnp.zeros(size))
+        right = design.transpose(weights * condition.right) / 400
+        factor = design.factor(design.gram(weights), ridge)
+        matrix = jax.vmap(design.apply, out_axes=1)(jnp.eye(size))
+        penalty = jax.vmap(lambda c: design.penalty(c, ridge))(jnp.eye(size))
+        once = solve(design, weights, ridge, factor, right)
+        fine = solve(design, weights, ridge, factor, right, once, 1e-9)
+        return matrix, penalty, right, design.solve(factor, right), once, fine
+
+    for ridge in (1e-5, 10.0):
+        matrix, penalty, right, blocks, once, fine = map(np.asarray, ours(jnp.asarray(ridge)))
+        normal = matrix.T @ (np.asarray(weights / jnp.sum(weights))[:, None] * matrix) + penalty
+        left = [
+            np.linalg.norm(normal @ c - right) / np.linalg.norm(right) for c in (blocks, once, fine)
+        ]
+        assert left[0] > 0.1 and left[1] < 1.01 * SOLVE_TOLERANCE and left[2] < 1.01e-9, left
+        expected = matrix @ np.linalg.solve(normal, right)
+        np.testing.assert_allclose(matrix @ fine, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_a_control_that_would_fold_is_shortened(double, exact_scan):
+    """Hot and fast: the midpoint rule would turn v around, whatever the ridge."""
+    covariance = np.diag([1.0, 400.0])
+    problem = kjko.Problem(
+        kjko.External(kjko.Quadratic(np.eye(1), np.zeros(1))),
+        kjko.FokkerPlanck(10.0),
+        kjko.Gaussian(np.zeros(2), covariance),
+    )
+    stage = collision_stage(problem, kjko.sample(problem.law, 300))
+    h, dt = 0.25, 0.5
+    run = compiled(Quadratics(1))
+    whole, shortened = (
+        run(jko_step(problem, h, move), stage, jax.random.key(0))[0] for move in (h, dt)
+    )
+    matrix_of = jax.jit(lambda control: response(control, stage).matrix)
+    matrix = matrix_of(whole)
+    assert jnp.all(determinant(matrix, h) > DET_MIN)
+    assert jnp.all(determinant(matrix, dt) < 0)
+    fraction = max(s for s in FRACTIONS if jnp.all(determinant(s * matrix, dt) > DET_MIN))
+    expected = fraction * values(whole, stage)
+    scale = jnp.abs(expected).max()
+    np.testing.assert_allclose(values(shortened, stage), expected, atol=1e-3 * scale)
+
+
+def test_a_control_that_would_fold_is_fitted_again_with_a_larger_ridge(double):
+    """A density with noise, fitted too closely."""
+    problem, stage, subproblem = gaussian_step(1, 0.05, 0.1, number=400)
+    noise = np.random.default_rng(0).normal(size=400)
+    stage = eqx.tree_at(lambda s: s.log_f, stage, stage.log_f + 0.3 * noise)
+    condition = subproblem.condition(Gradient(Splines(1, (24, 9)).adapt(stage)), stage)
+    zero = jnp.zeros(condition.control.basis.size)
+    start = condition.linearise(zero)
+    fit, useful = Newton(), jnp.asarray(True)
+
+    @jax.jit
+    def least(c):
+        by = response(condition.control_of(c), stage)
+        return jnp.min(determinant(by.matrix, subproblem.dt))
+
+    iterate = jax.jit(lambda ridge: fit._iterate(condition, start, ridge, zero, useful)[0])
+    first = RIDGES[-1]
+    solve_from = jax.jit(
+        lambda ridge: fit._solve(subproblem.dt, condition, stage, start, ridge, zero, useful)
+    )
+    c, _ = solve_from(first)
+    fitted = [iterate(ridge) for ridge in sorted(RIDGES)]
+    safe = [bool(least(candidate) > DET_MIN) for candidate in fitted]
+    assert not safe[0] and any(safe)
+    np.testing.assert_allclose(c, fitted[safe.index(True)], rtol=1e-6, atol=1e-9)
+
+
+def test_no_particle_folds_fitted_or_not(double):
+    """A noisy density, fitted at few of the particles."""
+    _, stage, subproblem = gaussian_step(1, 0.05, 0.1, number=2000, rate=5.0)
+    noise = np.random.default_rng(0).normal(size=2000)
+    stage = eqx.tree_at(lambda s: s.log_f, stage, stage.log_f + 0.3 * noise)
+    run = compiled(Splines(1, (24, 9)), particles=60)
+    matrix_of = jax.jit(lambda control: response(control, stage).matrix)
+    for seed in range(6):
+        control, _ = run(subproblem, stage, jax.random.key(seed))
+        assert jnp.any(control.coefficients != 0)
+        assert jnp.all(determinant(matrix_of(control), subproblem.dt) > DET_MIN)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_safe_fraction(d, double):
+    """That of the least eigenvalue: two negative ones have a positive determinant."""
+    dt, rng = 0.5, np.random.default_rng(d)
+    found = []
+    for size in (0.1, 1.0, 4.0, 7.0, 20.0, 100.0):
+        directions = np.linalg.qr(rng.normal(size=(50, d, d)))[0]
+        slopes = size * rng.uniform(-1, 0.2, size=(50, d))
+        slopes[0] = -size
+        matrix = jnp.asarray(directions * slopes[:, None] @ np.swapaxes(directions, 1, 2))
+
+        def folds(s, slopes=slopes):
+            eigenvalues = 1 + s * dt * slopes
+            return np.any(eigenvalues <= 0) or np.any(eigenvalues.prod(axis=1) <= DET_MIN)
+
+        expected = max((s for s in FRACTIONS if not folds(s)), default=0.0)
+        found.append(float(jax.jit(_safe_fraction)(matrix, dt)))
+        assert found[-1] == pytest.approx(expected)
+    assert found[0] == 1 and found[-1] == 0 and 0 < found[-2] < found[2] < 1
+    assert float(jax.jit(_safe_fraction)(jnp.nan * matrix, dt)) == 0
+
+
+def test_rows_of_the_subset():
+    """Distinct, from everywhere, in random order, and others for another key."""
+    rows = [np.asarray(_random_rows(1001, 400, jax.random.key(s))) for s in (0, 0, 1)]
+    np.testing.assert_array_equal(rows[0], rows[1])
+    for chosen in rows:
+        assert len(set(chosen)) == 400
+        assert 0 <= chosen.min() < 5 and 995 < chosen.max() <= 1000
+        assert 350 < np.median(chosen[:80]) < 650 and 350 < np.median(chosen[-80:]) < 650
+    assert len(set(rows[0]) & set(rows[2])) < 250
+    ever = {row for s in range(40) for row in np.asarray(_random_rows(10, 4, jax.random.key(s)))}
+    assert ever == set(range(10))
+    draw = jax.jit(jax.vmap(lambda key: _random_rows(15, 10, key)))
+    counts = np.bincount(np.ravel(draw(jax.random.split(jax.random.key(0), 3000))), minlength=15)
+    np.testing.assert_allclose(counts, 2000, atol=150)
+    for number in (30, 10_000):
+        everyone = np.asarray(_random_rows(30, number, jax.random.key(0)))
+        np.testing.assert_array_equal(np.sort(everyone), np.arange(30))
+        assert np.any(everyone != np.arange(30))
+
+
+def test_newton_uses_no_more_particles_than_told(double, exact_scan):
+    """A hundred, others for another key; the control is the same, exact for a Gaussian law."""
+    problem, stage, subproblem = gaussian_step(1, 0.05, 0.1)
+    run = compiled(Quadratics(1), particles=100, tolerance=1e-8)
+    losses = []
+    for seed in range(2):
+        control, info = run(subproblem, stage, jax.random.key(seed))
+        u = np.asarray(values(control, stage))
+        np.testing.assert_allclose(u, implicit_step(problem, stage, u, 0.05)[0], atol=1e-8)
+        losses.append(float(info.loss))
+        rows = _random_rows(stage.v.shape[0], 100, jax.random.key(seed))
+        everyone, fitted = (
+            float(subproblem(control, part)[0]) for part in (stage, stage.take(rows[:80]))
+        )
+        assert losses[-1] == pytest.approx(fitted, rel=0.05)
+        assert losses[-1] != pytest.approx(everyone, rel=0.05)
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(("number", "held_out"), [(2, 0.01), (2, 0.99), (20, 0.001), (20, 0.999)])
+def test_newton_fits_and_judges_whatever_is_held_out(number, held_out):
+    """On one particle at least."""
+    _, stage, subproblem = gaussian_step(1, 0.1, 0.2, number=number)
+    control = Gradient(Quadratics(1))
+    fit = Newton(held_out=held_out)
+    _, info = fit(subproblem, control, control, stage, jax.random.key(0))
+    assert jnp.isfinite(info.loss) and jnp.isfinite(info.loss_heldout)
+
+
+def test_newton_needs_two_particles():
+    _, stage, subproblem = gaussian_step(1, 0.1, 0.2, number=2)
+    control = Gradient(Quadratics(1))
+    with pytest.raises(ValueError, match="two particles or more"):
+        Newton()(subproblem, control, control, stage.take(jnp.arange(1)), jax.random.key(0))
+
+
+def test_newton_needs_a_gradient():
+    with pytest.raises(ValueError, match="^fit: Newton fits a control that is linear in its coeff"):
+        kjko.JKO(kjko.Affine(1), Newton())
+
+
+@pytest.mark.parametrize(
+    "splitting", [kjko.SymplecticEuler(), kjko.Unsplit(), kjko.Unsplit(kjko.DriftKick())], ids=repr
+)
+def test_newton_needs_a_control_after_the_flow(splitting):
+    with pytest.raises(ValueError, match="^fit: Newton needs an optimality condition, and JKO off"):
+        kjko.JKO(Gradient(Quadratics(1)), Newton(), splitting)

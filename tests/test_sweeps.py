@@ -1,0 +1,182 @@
+"""What sweeps rely on: numbers are data, so that runs share one program, and jax goes through."""
+
+from contextlib import contextmanager
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import last
+
+import kjko
+from kjko.bases import Quadratics, Splines
+from kjko.controls import Gradient
+from kjko.simulation import take_step
+
+LAW = kjko.Gaussian([0.3, 1.0], [[1.0, 0.3], [0.3, 2.0]])
+SETTINGS = {"rate": 0.7, "temperature": 1.3, "strength": 2.0, "push": 0.1}
+
+
+def in_a_well(rate=0.7, temperature=1.3, strength=2.0):
+    """A problem whose laws are all known."""
+    well = kjko.External(kjko.Quadratic([[strength]], [0.0]))
+    return kjko.Problem(well, kjko.FokkerPlanck(rate, temperature), LAW)
+
+
+def problem_of(rate=0.7, temperature=1.3, strength=2.0, push=0.1):
+    """A well of this strength, tilted by a push."""
+    well = kjko.External(kjko.Quadratic(strength * jnp.eye(1), jnp.zeros(1)))
+    flow = kjko.Sum(well, kjko.Uniform(push * jnp.ones(1)))
+    return kjko.Problem(flow, kjko.FokkerPlanck(rate, temperature), LAW)
+
+
+def default():
+    return kjko.JKO(Gradient(Splines(1, (6, 3))))
+
+
+def network(steps=3):
+    return kjko.JKO(kjko.MLP(1, (4,), key=jax.random.key(0)), kjko.Adam(steps=steps))
+
+
+METHODS = {
+    "default": default,
+    "network": network,
+    "score": lambda: kjko.Score(kjko.Affine(1), kjko.Adam(steps=3)),
+    "langevin": kjko.Langevin,
+}
+
+
+@contextmanager
+def traces_of(name):
+    """The names with this part in them of functions that jax has traced, meanwhile."""
+    found = []
+
+    def note(event, seconds, fun_name="", **_):
+        if event == "/jax/core/compile/jaxpr_trace_duration" and name in fun_name:
+            found.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+
+
+@pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
+def test_no_number_compiles_the_step_again(make):
+    """Rate, temperature, potential, push, time step, seed and end; 0.9 / 0.1 are seven substeps."""
+    particles = kjko.sample(LAW, 200)
+
+    def run(time_step=0.1, end_time=0.2, seed=0, **settings):
+        """How often the step was traced, and its end."""
+        problem = problem_of(**settings)
+        lengths = {"time_step": time_step, "end_time": end_time, "seed": seed}
+        with traces_of("take_step") as traces:
+            state, _ = last(kjko.simulate(problem, make(), particles, **lengths))
+        return len(traces), np.asarray(state.particles.v)
+
+    number, before = run()
+    assert number == 1
+    for change in (
+        {"rate": 0.9},
+        {"rate": 20.0},
+        {"temperature": 0.4},
+        {"strength": 1.1},
+        {"push": -0.7},
+        {"time_step": 0.05},
+        {"end_time": 0.3},
+        {"seed": 5},
+    ):
+        number, after = run(**change)
+        assert number == 0, change
+        assert np.abs(after - before).max() > 0 or (change, make) == ({"seed": 5}, default), change
+
+
+def test_no_number_compiles_what_is_measured_again():
+    """Nor do other particles."""
+    last(kjko.simulate(in_a_well(), network(), kjko.sample(LAW, 200), time_step=0.1, end_time=0.1))
+    for change in ({"rate": 0.9}, {"temperature": 0.4}, {"strength": 1.1}):
+        particles = kjko.sample(LAW, 200, seed=1)
+        with traces_of("") as traces:
+            run = kjko.simulate(
+                in_a_well(**change), network(), particles, time_step=0.1, end_time=0.1
+            )
+            last(run)
+        assert not {"take_step", "_measure"} & set(traces), change
+
+
+def end_of(method, particles, steps=3, time_step=0.1, seed=0, **settings):
+    """(v, log f) after some steps; everything may be traced."""
+    problem = problem_of(**settings)
+    state = method.init(problem, particles, time_step, seed)
+    dynamic, static = eqx.partition(state, eqx.is_array)
+
+    def step(dynamic, _):
+        after, _ = take_step(problem, method, eqx.combine(dynamic, static))
+        return eqx.filter(after, eqx.is_array), None
+
+    dynamic, _ = jax.lax.scan(step, dynamic, length=steps)
+    state = eqx.combine(dynamic, static)
+    return state.particles.v, state.particles.log_f
+
+
+BASE = {"rate": 0.7, "temperature": 1.3, "time_step": 0.1, "seed": 0}
+SWEEP = [
+    {},
+    {"rate": 0.2},
+    {"rate": 9.0},  # three substeps
+    {"temperature": 0.5},
+    {"time_step": 0.05},
+    {"time_step": 0.5},  # three again
+    {"seed": 1},
+    {"rate": 2.0, "temperature": 2.0, "time_step": 0.2, "seed": 2},
+]
+
+
+@pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
+def test_runs_at_once_are_the_runs_one_by_one(make, double):
+    """With rates, temperatures, time steps and seeds of their own."""
+    method, particles = make(), kjko.sample(LAW, 60)
+    settings = [BASE | change for change in SWEEP]
+    swept = {name: jnp.asarray([one[name] for one in settings]) for name in BASE}
+    together = jax.jit(jax.vmap(lambda given: end_of(method, particles, **given)))(swept)
+    one_run = jax.jit(lambda given: end_of(method, particles, **given))
+    for row, given in enumerate(settings):
+        alone = one_run(jax.tree.map(jnp.asarray, given))
+        for many, one in zip(together, alone, strict=True):
+            np.testing.assert_allclose(many[row], one, rtol=1e-8, atol=1e-8)
+    v = np.asarray(together[0])
+    for row, change in enumerate(SWEEP[1:], 1):
+        if make is not default or change != {"seed": 1}:  # its fit is of all particles
+            assert np.abs(v[row] - v[0]).max() > 1e-6, change
+
+
+DIFFERENTIABLE = {
+    "newton": lambda: kjko.JKO(Gradient(Quadratics(1))),
+    "adam": lambda: kjko.JKO(kjko.Affine(1), kjko.Adam(4, 0.2, held_out=0.0)),
+    "gauss-newton": lambda: kjko.JKO(kjko.Affine(1), kjko.GaussNewton(steps=4)),
+    "score": lambda: kjko.Score(kjko.Affine(1), kjko.Adam(4, 0.2)),
+    "langevin": kjko.Langevin,
+}
+
+
+@pytest.mark.parametrize("make", DIFFERENTIABLE.values(), ids=DIFFERENTIABLE)
+def test_derivatives_are_differences(make, double):
+    """Of the mean kinetic energy after two steps."""
+    method, particles = make(), kjko.sample(LAW, 100)
+
+    @jax.jit
+    def energy(given):
+        v, _ = end_of(method, particles, 2, **given)
+        return 0.5 * jnp.mean(v**2)
+
+    at = jax.tree.map(jnp.asarray, SETTINGS | {"time_step": 0.1})
+    for name in at:
+        along = {other: jnp.asarray(float(other == name)) for other in at}
+        _, slope = jax.jvp(energy, (at,), (along,))
+        ends = ({**at, name: at[name] + h} for h in (1e-5, -1e-5))
+        above, below = map(energy, ends)
+        difference = float(above - below) / 2e-5
+        assert abs(difference) > 1e-3, name
+        np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-8, err_msg=name)
