@@ -69,13 +69,13 @@ if TYPE_CHECKING:
     from kjko.methods import Score as Score
     from kjko.methods import ScoreEndToEnd as ScoreEndToEnd
     from kjko.methods import VelocityMatching as VelocityMatching
-    from kjko.observe import Displacement as Displacement
     from kjko.observe import DriftError as DriftError
     from kjko.observe import Energies as Energies
     from kjko.observe import Entropies as Entropies
     from kjko.observe import FitReport as FitReport
     from kjko.observe import Marginals as Marginals
     from kjko.observe import NumericalFailure as NumericalFailure
+    from kjko.observe import Positions as Positions
     from kjko.problem import Problem as Problem
     from kjko.run import open_run as open_run
     from kjko.simulation import simulate as simulate
@@ -98,7 +98,7 @@ _HOME = {
     "initial": ("CosinePosition", "Gaussian", "GaussianPosition", "Product", "Waves", "sample"),
     "methods": ("JKO", "Langevin", "Score", "ScoreEndToEnd", "VelocityMatching"),
     "observe": (
-        "Displacement",
+        "Positions",
         "DriftError",
         "Energies",
         "Entropies",

@@ -3,12 +3,12 @@
 from kjko.interfaces import AbstractObservable
 from kjko.observe import (
     DEFAULT,
-    Displacement,
     DriftError,
     Energies,
     Entropies,
     FitReport,
     Marginals,
+    Positions,
 )
 
 OBSERVABLES: dict[str, AbstractObservable] = {
@@ -17,7 +17,7 @@ OBSERVABLES: dict[str, AbstractObservable] = {
     "drift-error": DriftError(),
     "fit-report": FitReport(),
     "marginals": Marginals(),
-    "displacement": Displacement(),
+    "positions": Positions(),
 }
 NAMES = tuple(OBSERVABLES)
 

@@ -1,5 +1,6 @@
 """The figures of a run folder, drawn from its files alone: this module never imports jax."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -69,8 +70,9 @@ def _panels(run: Shown) -> Iterator[tuple[str, list[Panel]]]:
             entropy = {r"$T_0 \int f\,\log f$": run.temperature * series["entropy"]}
             parts = {"free energy": series["free_energy"]} | parts | entropy
         if "free_energy" in series and (law := run.stationary):
-            level = ("stationary law", -run.temperature * float(law["log_normaliser"]), "--")
-        unit = "energy" if "field_energy" in series else "energy per particle"
+            least = math.log(run.mass) - float(law["log_normaliser"])
+            level = ("stationary law", run.mass * run.temperature * least, "--")
+        unit = "energy per particle" if run.mass == 1 and "field_energy" not in series else "energy"
         energy = Panel(unit, parts, "linear", level)
         if "drift_error" in series:
             drift = Panel("mean-square drift error", {"drift": series["drift_error"]})

@@ -20,6 +20,7 @@ class Shown:
         self.title, self.series, self.wave = self.run.title, self.run.columns, self.run.wave
         self.periodic, self.temperature = self.run.periodic, self.run.temperature
         self.dimension = self.run.dimension
+        self.mass: float = self.run.case["problem"].get("mass", 1.0)
         self.stationary, self.frames = self.run.stationary, self.run.frames
         self.snapshots = self._snapshots()
 
@@ -51,8 +52,7 @@ class Shown:
         length = case["problem"].get("domain", {}).get("length", [])
         if case["particles"].get("sampling") != "random" or len(length) != 1:
             return None
-        mass = case["problem"].get("mass", 1.0)
-        return mass**2 * length[0] / (12 * case["particles"]["number"])
+        return self.mass**2 * length[0] / (12 * case["particles"]["number"])
 
     def number(self, kind: str) -> int:
         """Of coordinates; `kind` is x or v."""

@@ -1,6 +1,5 @@
 """Observables: what a run measures after every step."""
 
-from kjko.observe.displacement import Displacement as Displacement
 from kjko.observe.drift_error import DriftError as DriftError
 from kjko.observe.energies import Energies as Energies
 from kjko.observe.entropies import Entropies as Entropies
@@ -10,4 +9,5 @@ from kjko.observe.fit_report import FitReport as FitReport
 from kjko.observe.marginals import Marginals as Marginals
 from kjko.observe.observer import DEFAULT as DEFAULT
 from kjko.observe.observer import Observer as Observer
+from kjko.observe.positions import Positions as Positions
 from kjko.observe.start import Start as Start

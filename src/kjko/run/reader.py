@@ -26,8 +26,8 @@ PER_COORDINATE = {  # columns of the series that hold a number for each coordina
     "momentum": "velocity",
     "marginal_kl_x": "position",
     "marginal_kl_v": "velocity",
-    "displacement_mean": "position",
-    "displacement_variance": "position",
+    "position_mean": "position",
+    "position_variance": "position",
 }
 
 
