@@ -167,7 +167,7 @@ def test_gauss_newton_by_name(layers):
         ),
         (
             ["fit.kind=gauss-newton", "control.kind=mlp", "method.log_det=linear"],
-            "solver.fit: GaussNewton needs the curvature of its loss, and JKO offers a loss",
+            "solver.fit: GaussNewton needs the curvature of its loss, and JKO as it is",
         ),
         (
             ["fit.kind=gauss-newton", "control.kind=affine", "fit.layers=last"],
@@ -193,6 +193,7 @@ def test_what_a_message_says_to_set_helps():
 def test_whole_numbers_stand_for_floats():
     case = small(
         "gaussian-1d",
+        "title=the same",
         "solver.time_step=1",
         "problem.law.mean=[0, 1]",
         "problem.law.covariance=[[2, 1], [1, 3]]",
@@ -200,7 +201,8 @@ def test_whole_numbers_stand_for_floats():
         "output.snapshot_times=[0, 1]",
     )
     assert case.solver.time_step == 1.0 and isinstance(case.solver.time_step, float)
-    assert case == small("gaussian-1d", "solver.time_step=1.0", "output.snapshot_times=[0.0, 1.0]")
+    floats = ("solver.time_step=1.0", "output.snapshot_times=[0.0, 1.0]")
+    assert case == small("gaussian-1d", "title=the same", *floats)
     case.build()
 
 
