@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+import jax
 import numpy as np
 
 from kjko.core import State
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.observe.start import Start
 from kjko.problem import Problem
 
 
@@ -16,7 +18,13 @@ class FitReport(AbstractObservable):
     without a control.
     """
 
+    collides: bool = True
     keys: ClassVar[tuple[str, ...]] = ("loss", "loss_heldout", "fit_iterations", "det_min")
+
+    def prepare(self, start: Start) -> "FitReport":
+        x, v = start.particles.x, start.particles.v
+        bath = jax.eval_shape(start.problem.collisions.freeze, x, v)
+        return FitReport(bath is not None)
 
     def record(
         self,
@@ -29,8 +37,7 @@ class FitReport(AbstractObservable):
         if info is None or info.fit is None:
             return record
         held = float(info.fit.loss_heldout)
-        collide = problem.collisions.freeze(state.particles.x[:2], state.particles.v[:2])
-        record["loss"] = None if collide is None else float(info.fit.loss)
+        record["loss"] = float(info.fit.loss) if self.collides else None
         record["loss_heldout"] = None if np.isnan(held) else held
         record["fit_iterations"] = int(info.fit.iterations)
         record["det_min"] = None if info.det_min is None else float(info.det_min)
