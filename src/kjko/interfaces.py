@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from kjko.core import Bath, Particles, Response, Stage, State
+from kjko.core import Bath, Mesh, Particles, Response, Stage, State
 
 if TYPE_CHECKING:
     from kjko.observe import Start
@@ -87,6 +87,10 @@ class AbstractFlow(eqx.Module):
         """What is part of the free energy, by name: "external" is ∫φ f, "field" ½∫|E|² dx."""
         return {}
 
+    def fields(self, field: FieldState) -> dict[str, Array]:
+        """What of its field is kept in a snapshot, at the cell centres: "density", "electric", …"""
+        return {}
+
     @property
     def given_potential(self) -> Potential | None:
         """φ(x) where the whole flow is that of a given potential (and of magnetic fields)."""
@@ -110,6 +114,10 @@ class AbstractCollisions(eqx.Module):
     @abc.abstractmethod
     def freeze(self, x: Float[Array, "n d_x"], v: Float[Array, "n d"]) -> Bath | None:
         """What the particles relax to in this step; None if they do not collide."""
+
+    def grid(self) -> Mesh | None:
+        """The periodic mesh over whose cells it averages, if any; the box of a problem has to fit."""
+        return None
 
     def conserve(self, before: Particles, after: Particles) -> Particles:
         """The particles `after` a collision, with what it has to keep put right; x has not moved.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from kjko.collisions import Dougherty, FokkerPlanck
+from kjko.collisions import FokkerPlanck
 from kjko.core import Box
 from kjko.core.checks import expect, is_traced
 from kjko.core.mesh import Mesh
@@ -54,8 +54,9 @@ class Problem(eqx.Module):
                     f"flow: its mesh has the sides {list(length)}, the box"
                     f" {self.box.length.tolist()}; give both the same"
                 )
-        if isinstance(self.collisions, Dougherty) and self.collisions.mesh is not None:
-            self._check_cells(self.collisions.mesh)
+        cells = self.collisions.grid()
+        if cells is not None:
+            self._check_cells(cells)
         if len(self.own_fields) > 1:
             raise ValueError("flow: expected one self-consistent field at most; drop the others")
         if self.box is not None:

@@ -14,6 +14,7 @@ from kjko.case import solver as solver
 from kjko.case.observables import NAMES
 from kjko.case.parts import Table, any_of, of_kind
 from kjko.case.values import Count, NotNegative, Positive, Whole, whole
+from kjko.run.formats import FORMATS
 
 AXES = ("integrator", "method", "control", "fit")
 LEARNED_BY_ADAM = ("score", "score-end-to-end", "velocity-matching")
@@ -97,7 +98,7 @@ class OutputTable(Table):
     snapshot_every: Whole = 0
     histogram_every: Whole = 0
     checkpoint_every: Count = 10
-    format: Literal["hdf5", "npz"] = "hdf5"
+    format: Literal[tuple(FORMATS)] = "hdf5"
     observables: list[Literal[NAMES]] | None = None  # of the default ones if not given
 
 

@@ -35,6 +35,9 @@ class Dougherty(AbstractCollisions):
     def __check_init__(self):
         expect("rate", self.rate, lambda e: e > 0, "> 0 (NoCollisions is without)")
 
+    def grid(self) -> Mesh | None:
+        return self.mesh
+
     def freeze(self, x: Float[Array, "n d_x"], v: Float[Array, "n d"]) -> Bath:
         velocity, temperature = self._moments(x, v)
         return Bath(self.rate.astype(v.dtype) * jnp.ones_like(v[:, 0]), velocity, temperature)

@@ -9,6 +9,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 LONGEST = 1000  # characters
 FUNCTIONS = ("sin", "cos", "exp", "log", "sqrt", "tanh", "abs")
 BINARY: dict[type, Callable] = {
@@ -41,7 +43,20 @@ def parse(text: str, names: Sequence[str] = ()) -> Formula:
         _check(tree, names)
     except (SyntaxError, RecursionError, MemoryError):
         raise ValueError("expected a formula, as 0.5*x1**2, got something else") from None
-    return Formula(text, tree)
+    formula = Formula(text, tree)
+    _try_out(formula, names)
+    return formula
+
+
+def _try_out(formula: Formula, names: Sequence[str]) -> None:
+    """Numbers that overflow, are divided by zero or become complex are so at any place."""
+    try:
+        with np.errstate(all="ignore"):
+            value = formula.value(dict.fromkeys(names, np.float64(0.5)), np)
+    except (ArithmeticError, RecursionError):
+        raise ValueError("expected finite numbers in a formula, got one out of range") from None
+    if np.iscomplexobj(value):
+        raise ValueError("expected real numbers in a formula, got the root of a negative one")
 
 
 def _check(node: ast.AST, names: Sequence[str]) -> None:

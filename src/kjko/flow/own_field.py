@@ -46,6 +46,13 @@ class AbstractOwnField(AbstractFlow):
     def field_energy(self, field: Any) -> Float[Array, ""]:
         """∫|E|² dx."""
 
+    def fields(self, field: Any) -> dict[str, Array]:
+        return {
+            "density": field.density,
+            "electric": field.electric,
+            "potential": field.potential,
+        }
+
     def energies(
         self, field: Any, particles: Particles, mass: Float[Array, ""]
     ) -> dict[str, Float[Array, ""]]:

@@ -75,6 +75,10 @@ class Sum(AbstractFlow):
                 total[name] = total[name] + energy if name in total else energy
         return total
 
+    def fields(self, field: tuple[Any, ...]) -> dict[str, Array]:
+        own = zip(self.parts, field, strict=True)
+        return {name: array for part, state in own for name, array in part.fields(state).items()}
+
     @property
     def given_potential(self) -> Potential | None:
         given = [part.given_potential for part in self.parts]

@@ -33,7 +33,7 @@ class Langevin(AbstractMethod):
 
         v' = ū + e^{−εΔt} (v − ū) + √(T (1 − e^{−2εΔt})) ξ,    ξ standard normal.
 
-    Second order in law. `splitting`: where in a step the collisions act; not on the way.
+    Second order in law. `splitting`: where in a step the collisions act, after the flow.
     """
 
     splitting: AbstractSplitting = StrangMidpoint()

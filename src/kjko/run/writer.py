@@ -97,7 +97,8 @@ class Writer:
         }
         if state.turns is not None:
             arrays["turns"] = np.asarray(state.turns)[kept]
-        arrays |= _fields(problem, state)
+        fields = problem.flow.fields(state.field)
+        arrays |= {f"field_{name}": np.asarray(array) for name, array in fields.items()}
         name = f"step_{int(state.step):06d}{self.format.suffix}"
         attributes = _attributes(problem, state, len(kept))
         self.format.write(self.folder / "snapshots" / name, arrays, attributes)
@@ -134,20 +135,6 @@ class Writer:
         if measured is not None:
             wave |= {"measured": measured[0]._asdict(), "window": measured[1]}
         write_atomically(self.folder / "wave.json", json.dumps(wave, indent=2).encode())
-
-
-def _fields(problem: Problem, state: State) -> dict[str, np.ndarray]:
-    """ρ, E and φ of a self-consistent field at the cell centres."""
-    members = problem.flow.members
-    fields = state.field if len(members) > 1 else (state.field,)
-    for member, field in zip(members, fields, strict=True):
-        if member in problem.own_fields:
-            return {
-                "field_density": np.asarray(field.density),
-                "field_electric": np.asarray(field.electric),
-                "field_potential": np.asarray(field.potential),
-            }
-    return {}
 
 
 def _attributes(problem: Problem, state: State, kept: int) -> dict[str, Any]:
