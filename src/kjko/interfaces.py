@@ -116,7 +116,7 @@ class AbstractCollisions(eqx.Module):
         """What the particles relax to in this step; None if they do not collide."""
 
     def grid(self) -> Mesh | None:
-        """The periodic mesh over whose cells it averages, if any; the box of a problem has to fit."""
+        """The periodic mesh over whose cells it averages, if any; a box has to fit it."""
         return None
 
     def conserve(self, before: Particles, after: Particles) -> Particles:
