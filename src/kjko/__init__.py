@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kjko.bases import FourierHermite as FourierHermite
     from kjko.bases import Quadratics as Quadratics
     from kjko.bases import RandomTanh as RandomTanh
+    from kjko.bases import Ridges as Ridges
     from kjko.bases import Splines as Splines
     from kjko.case import load as load
     from kjko.collisions import Dougherty as Dougherty
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from kjko.core import State as State
     from kjko.fit import Adam as Adam
     from kjko.fit import GaussNewton as GaussNewton
+    from kjko.fit import LevenbergMarquardt as LevenbergMarquardt
     from kjko.fit import Newton as Newton
     from kjko.flow import Ampere as Ampere
     from kjko.flow import Driven as Driven
@@ -57,9 +59,11 @@ if TYPE_CHECKING:
     from kjko.flow.potentials import Expression as Expression
     from kjko.flow.potentials import Multiwell as Multiwell
     from kjko.flow.potentials import Quadratic as Quadratic
+    from kjko.flow.potentials import RotatedWell as RotatedWell
     from kjko.flow.potentials import Sine as Sine
     from kjko.initial import CosinePosition as CosinePosition
     from kjko.initial import Gaussian as Gaussian
+    from kjko.initial import GaussianMixture as GaussianMixture
     from kjko.initial import GaussianPosition as GaussianPosition
     from kjko.initial import Product as Product
     from kjko.initial import Waves as Waves
@@ -87,15 +91,31 @@ if TYPE_CHECKING:
     from kjko.splitting import Unsplit as Unsplit
 
 _HOME = {
-    "bases": ("FourierHermite", "Quadratics", "RandomTanh", "Splines"),
+    "bases": ("FourierHermite", "Quadratics", "RandomTanh", "Ridges", "Splines"),
     "case": ("load",),
     "collisions": ("Dougherty", "FokkerPlanck", "NoCollisions"),
     "controls": ("Affine", "AffineInTime", "Gradient", "InTime", "MLP", "Periodic"),
     "core": ("Box", "Mesh", "Particles", "State"),
-    "fit": ("Adam", "GaussNewton", "Newton"),
+    "fit": ("Adam", "GaussNewton", "LevenbergMarquardt", "Newton"),
     "flow": ("Ampere", "Driven", "External", "Magnetic", "Poisson", "Sum", "Uniform"),
-    "flow.potentials": ("Cosine", "DoubleWell", "Expression", "Multiwell", "Quadratic", "Sine"),
-    "initial": ("CosinePosition", "Gaussian", "GaussianPosition", "Product", "Waves", "sample"),
+    "flow.potentials": (
+        "Cosine",
+        "DoubleWell",
+        "Expression",
+        "Multiwell",
+        "Quadratic",
+        "RotatedWell",
+        "Sine",
+    ),
+    "initial": (
+        "CosinePosition",
+        "Gaussian",
+        "GaussianMixture",
+        "GaussianPosition",
+        "Product",
+        "Waves",
+        "sample",
+    ),
     "methods": ("JKO", "Langevin", "Score", "ScoreEndToEnd", "VelocityMatching"),
     "observe": (
         "Positions",

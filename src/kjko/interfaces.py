@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from kjko.core import Bath, Mesh, Particles, Response, Stage, State
 
@@ -152,6 +152,33 @@ class AbstractBasis(eqx.Module):
         """The matrix with a = `slope` and B = `curvature` at the particles of a stage."""
 
 
+class AbstractTrainableBasis(AbstractBasis):
+    """A basis whose functions have parameters of their own, as the directions of ridges have.
+
+    Its `adapt` keeps a basis that has been trained as it is.
+    """
+
+    @abc.abstractmethod
+    def values(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " p"]:
+        """Φ(x, v)."""
+
+    @abc.abstractmethod
+    def tangent(
+        self,
+        stage: Stage,
+        slope: Float[Array, "n d"],
+        curvature: Float[Array, "n d d"],
+        c: Float[Array, " p"],
+    ) -> Float[Array, "n q"]:
+        """The `design`'s matrix; beside it (1 + a·∇ᵥ − B:∇ᵥ²) of the derivatives of Φ·c by the
+        functions' own parameters.
+        """
+
+    @abc.abstractmethod
+    def trained(self, step: Float[Array, " m"]) -> "AbstractTrainableBasis":
+        """The basis with `step` added to the functions' own parameters."""
+
+
 class AbstractDesign(eqx.Module):
     """The matrix M of a basis at n particles, one column a function; row p is
 
@@ -212,19 +239,27 @@ class AbstractCondition(eqx.Module):
 
     control: eqx.AbstractVar[AbstractLinearControl]
     stage: eqx.AbstractVar[Stage]
+    h: eqx.AbstractVar[Float[Array, ""]]
+    strength: eqx.AbstractVar[Float[Array, ""]]  # ψ = −strength Φ·c
     right: eqx.AbstractVar[Float[Array, " n"]]  # the residual of u = 0
 
-    @abc.abstractmethod
     def control_of(self, c: Float[Array, " p"]) -> AbstractLinearControl:
         """The control with unknowns c, of the scale that the condition is linear with."""
+        return eqx.tree_at(lambda u: u.coefficients, self.control, -self.strength * c)
 
     @abc.abstractmethod
     def residual(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
         """The condition's left side less its right one."""
 
     @abc.abstractmethod
+    def directions(
+        self, c: Float[Array, " p"]
+    ) -> tuple[Float[Array, "n d"], Float[Array, "n d d"]]:
+        """a and B with which −∂residual is (1 + a·∇ᵥ − B:∇ᵥ²) of a change of Φ·c."""
+
     def linearise(self, c: Float[Array, " p"]) -> AbstractDesign:
         """−∂residual/∂c."""
+        return self.control.basis.design(self.stage, *self.directions(c))
 
 
 LOSS = "a loss"
@@ -245,6 +280,10 @@ class AbstractSubproblem(eqx.Module):
     def __call__(self, control: Control, stage: Stage) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """The loss minus its value at u = 0, and the smallest determinant of the whole move."""
 
+    def raises_energy(self, by: Response, stage: Stage) -> Bool[Array, ""]:
+        """Whether the whole move by a control raises the free energy, where that may not be."""
+        return jnp.zeros((), bool)
+
     def condition(self, control: AbstractLinearControl, stage: Stage) -> AbstractCondition:
         """Its optimality condition at the particles of a stage, if it offers `CONDITION`."""
         raise NotImplementedError
@@ -260,11 +299,13 @@ class AbstractSubproblem(eqx.Module):
 
 class FitInfo(eqx.Module):
     """What a fit reports: the loss on the particles it was fitted on and on the ones it has not
-    seen (nan if there are none), and its iterations."""
+    seen (nan if there are none), its iterations, and the share of the variance of log f − log f∞
+    that it explains on those (nan if it fits no values)."""
 
     loss: Float[Array, ""]
     loss_heldout: Float[Array, ""]
     iterations: Any
+    explained: Any = np.nan
 
 
 class AbstractFit(eqx.Module):

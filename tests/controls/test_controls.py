@@ -255,7 +255,7 @@ def test_a_control_of_ones_own(make, rate):
     method = kjko.JKO(make(), fit)
     state = method.init(problem, kjko.sample(problem.law, 50), 0.1)
     state, info = take_step(problem, method, state)
-    assert type(state.memory) is type(method.control)
-    fitted = rate(state.memory) if rate else state.memory.args[0]
+    assert type(state.memory.control) is type(method.control)
+    fitted = rate(state.memory.control) if rate else state.memory.control.args[0]
     assert 0.1 < float(jnp.abs(fitted)) < 0.21  # two steps of 0.1, and not where it began
     assert float(info.det_min) > 0

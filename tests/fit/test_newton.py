@@ -15,14 +15,14 @@ from kjko.bases import FourierHermite, Quadratics, RandomTanh, Splines
 from kjko.bases.dense import Dense
 from kjko.controls import Gradient
 from kjko.fit import Newton
+from kjko.fit.held_out import random_rows
 from kjko.fit.newton import (
     DET_MIN,
     FRACTIONS,
     RIDGES,
     SOLVE_TOLERANCE,
-    _random_rows,
-    _safe_fraction,
     choose_ridge,
+    safe_fraction,
     solve,
 )
 from kjko.methods.barrier import BARRIER
@@ -256,10 +256,10 @@ def test_choose_ridge_finds_the_least_held_out_error(seed, double, exact_scan):
         c = np.linalg.solve(normal, matrix[:fitted].T @ np.asarray(g[:fitted]) / fitted)
         candidates.append((error(c), ridge, c))
     least = min(candidates, key=lambda candidate: candidate[0])
-    c, ridge, useful = jax.jit(choose_ridge, static_argnums=2)(design, g, fitted)
+    c, ridge, explained = jax.jit(choose_ridge, static_argnums=2)(design, g, fitted)
     assert float(ridge) == pytest.approx(least[1])
     np.testing.assert_allclose(c, least[2], rtol=1e-6)
-    assert bool(useful) == (least[0] < error(np.zeros(20)))
+    assert float(explained) == pytest.approx(1 - least[0] / error(np.zeros(20)))
 
 
 def test_a_candidate_that_overflows_is_passed_over(monkeypatch):
@@ -271,8 +271,8 @@ def test_a_candidate_that_overflows_is_passed_over(monkeypatch):
         return jnp.where(ridge > 5, 1e25, plain(design, weights, ridge, *rest))
 
     monkeypatch.setattr(newton_module, "solve", broken)
-    c, ridge, useful = jax.jit(lambda g: choose_ridge(design, g, 90))(g)
-    assert bool(useful) and ridge < 5 and jnp.all(jnp.isfinite(c))
+    c, ridge, explained = jax.jit(lambda g: choose_ridge(design, g, 90))(g)
+    assert explained > 0 and ridge < 5 and jnp.all(jnp.isfinite(c))
 
 
 def test_one_particle_does_not_choose_the_ridge(double, exact_scan):
@@ -287,15 +287,15 @@ def test_one_particle_does_not_choose_the_ridge(double, exact_scan):
     for wrong in (10.0, 1000.0):
         spoilt = g.copy()
         spoilt[1700] *= -wrong
-        _, ridge, useful = choose(design, jnp.asarray(spoilt), 1600)
-        assert ridge <= expected and bool(useful)
+        _, ridge, explained = choose(design, jnp.asarray(spoilt), 1600)
+        assert ridge <= expected and explained > 0
 
 
 def test_choose_ridge_tells_what_is_useless(double):
     design, g = dense_problem(0)
     unrelated = jnp.concatenate([g[:90], -g[90:]])  # what helps there harms here
-    c, _, useful = jax.jit(choose_ridge, static_argnums=2)(design, unrelated, 90)
-    assert not bool(useful) and jnp.all(jnp.isfinite(c))
+    c, _, explained = jax.jit(choose_ridge, static_argnums=2)(design, unrelated, 90)
+    assert not explained > 0 and jnp.all(jnp.isfinite(c))
 
 
 def test_solve(double):
@@ -392,7 +392,7 @@ def test_no_particle_folds_fitted_or_not(double):
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
-def test_safe_fraction(d, double):
+def testsafe_fraction(d, double):
     """That of the least eigenvalue: two negative ones have a positive determinant."""
     dt, rng = 0.5, np.random.default_rng(d)
     found = []
@@ -407,28 +407,28 @@ def test_safe_fraction(d, double):
             return np.any(eigenvalues <= 0) or np.any(eigenvalues.prod(axis=1) <= DET_MIN)
 
         expected = max((s for s in FRACTIONS if not folds(s)), default=0.0)
-        found.append(float(jax.jit(_safe_fraction)(matrix, dt)))
+        found.append(float(jax.jit(safe_fraction)(matrix, dt)))
         assert found[-1] == pytest.approx(expected)
     assert found[0] == 1 and found[-1] == 0 and 0 < found[-2] < found[2] < 1
-    assert float(jax.jit(_safe_fraction)(jnp.nan * matrix, dt)) == 0
+    assert float(jax.jit(safe_fraction)(jnp.nan * matrix, dt)) == 0
 
 
 def test_rows_of_the_subset():
     """Distinct, from everywhere, in random order, and others for another key."""
-    rows = [np.asarray(_random_rows(1001, 400, jax.random.key(s))) for s in (0, 0, 1)]
+    rows = [np.asarray(random_rows(1001, 400, jax.random.key(s))) for s in (0, 0, 1)]
     np.testing.assert_array_equal(rows[0], rows[1])
     for chosen in rows:
         assert len(set(chosen)) == 400
         assert 0 <= chosen.min() < 5 and 995 < chosen.max() <= 1000
         assert 350 < np.median(chosen[:80]) < 650 and 350 < np.median(chosen[-80:]) < 650
     assert len(set(rows[0]) & set(rows[2])) < 250
-    ever = {row for s in range(40) for row in np.asarray(_random_rows(10, 4, jax.random.key(s)))}
+    ever = {row for s in range(40) for row in np.asarray(random_rows(10, 4, jax.random.key(s)))}
     assert ever == set(range(10))
-    draw = jax.jit(jax.vmap(lambda key: _random_rows(15, 10, key)))
+    draw = jax.jit(jax.vmap(lambda key: random_rows(15, 10, key)))
     counts = np.bincount(np.ravel(draw(jax.random.split(jax.random.key(0), 3000))), minlength=15)
     np.testing.assert_allclose(counts, 2000, atol=150)
     for number in (30, 10_000):
-        everyone = np.asarray(_random_rows(30, number, jax.random.key(0)))
+        everyone = np.asarray(random_rows(30, number, jax.random.key(0)))
         np.testing.assert_array_equal(np.sort(everyone), np.arange(30))
         assert np.any(everyone != np.arange(30))
 
@@ -443,7 +443,7 @@ def test_newton_uses_no_more_particles_than_told(double, exact_scan):
         u = np.asarray(values(control, stage))
         np.testing.assert_allclose(u, implicit_step(problem, stage, u, 0.05)[0], atol=1e-8)
         losses.append(float(info.loss))
-        rows = _random_rows(stage.v.shape[0], 100, jax.random.key(seed))
+        rows = random_rows(stage.v.shape[0], 100, jax.random.key(seed))
         everyone, fitted = (
             float(subproblem(control, part)[0]) for part in (stage, stage.take(rows[:80]))
         )

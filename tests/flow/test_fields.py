@@ -381,7 +381,7 @@ def test_no_control_without_collisions(double):
     problem, particles = plasma()
     control = eqx.tree_at(lambda c: c.bias, kjko.Affine(1), jnp.array([5.0]))
     state, record = evolved(problem, particles, 0.1, 0.2, control=control)[-1]
-    assert eqx.tree_equal(state.memory, control)
+    assert eqx.tree_equal(state.memory.control, control)
     np.testing.assert_array_equal(state.particles.log_f, particles.log_f)
     assert record["loss"] is None and record["loss_heldout"] is None
     assert record["det_min"] == 1.0

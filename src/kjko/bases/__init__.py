@@ -7,4 +7,5 @@ from kjko.bases.dense import Dense as Dense
 from kjko.bases.fourier_hermite import FourierHermite as FourierHermite
 from kjko.bases.quadratics import Quadratics as Quadratics
 from kjko.bases.random_tanh import RandomTanh as RandomTanh
+from kjko.bases.ridges import Ridges as Ridges
 from kjko.bases.splines import Splines as Splines

@@ -22,10 +22,12 @@ from kjko.simulation import number_of_steps
 
 MOST_COLLISIONS = 30.0  # εΔt that a step is asked to resolve by substeps
 END_TO_END = ("score-end-to-end", "velocity-matching")
+BY_VALUES = ("newton", "levenberg-marquardt")
 PAIRS = (
-    "newton goes with splines, fourier-hermite, random-tanh and quadratic, the method jko, its"
-    " exact log_det and the integrators strang-midpoint and lie; set solver.fit.kind=adam and"
-    " solver.control.kind=mlp, which go with all"
+    "newton goes with splines, fourier-hermite, random-tanh, ridges and quadratic,"
+    " levenberg-marquardt with ridges, both with the method jko, its exact log_det and the"
+    " integrators strang-midpoint and lie; set solver.fit.kind=adam and solver.control.kind=mlp,"
+    " which go with all"
 )
 
 
@@ -205,7 +207,7 @@ def _jittered(law: AbstractLaw, problem: Problem) -> Product:
 def _fitted(case: CaseTable, number: int) -> int:
     """How many particles a fit takes."""
     fit = case.solver.fit
-    used = min(number, fit.particles) if fit.kind == "newton" else number
+    used = min(number, fit.particles) if fit.kind in BY_VALUES else number
     if round(fit.held_out * used) >= used:
         raise BadInput(
             f"solver.fit.held_out: {fit.held_out:g} of {used} particles"

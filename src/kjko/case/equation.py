@@ -18,6 +18,7 @@ from kjko.flow.potentials import (
     ExpressionDrive,
     Multiwell,
     Quadratic,
+    RotatedWell,
     Sine,
 )
 from kjko.interfaces import AbstractCollisions
@@ -54,6 +55,19 @@ def double_well(
 ):
     _confined(here, "double-well")
     return DoubleWell(barrier, minimum)
+
+
+@part("potential", "rotated-well")
+def rotated_well(
+    here: Here,
+    direction: Vector,
+    barrier: Positive = 1.0,
+    minimum: Positive = 1.0,
+    stiffness: Positive = 1.0,
+):
+    _confined(here, "rotated-well")
+    along = vector(f"{here.path}.direction", direction, here.dimension)
+    return RotatedWell(along, barrier, minimum, stiffness)
 
 
 @part("potential", "sine")

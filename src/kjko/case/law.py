@@ -11,7 +11,7 @@ import numpy as np
 from kjko.case.checks import BadInput, at, not_periodic, positive_definite, unbounded, vector
 from kjko.case.parts import Here, Table, any_of, part
 from kjko.case.values import Amplitude, Integer, Matrix, NotNegative, Positive, Vector, Whole
-from kjko.initial import CosinePosition, Gaussian, GaussianPosition, Product, Waves
+from kjko.initial import CosinePosition, Gaussian, GaussianMixture, GaussianPosition, Product, Waves
 
 log = logging.getLogger(__name__)
 SPREAD = "widths, temperatures or covariances"
@@ -166,6 +166,33 @@ def gaussian(here: Here, mean: Vector, covariance: Matrix):
         vector(f"{here.path}.mean", mean, 2 * d),
         positive_definite(f"{here.path}.covariance", covariance, 2 * d),
     )
+
+
+@part("law", "gaussian-mixture")
+def gaussian_mixture(
+    here: Here, means: Matrix, covariances: list[Matrix], weights: list[Positive] | None = None
+):
+    d, k = here.dimension, len(means)
+    if here.velocity_dimension != d:
+        raise BadInput(
+            f"{here.path}.kind: gaussian-mixture is for velocity_dimension = dimension, got"
+            f" {here.velocity_dimension} and {d}; use product"
+        )
+    if here.box is not None:
+        raise not_periodic(here.path, "gaussian-mixture", "product with a cosine position")
+    if k == 0 or len(covariances) != k:
+        raise BadInput(
+            f"{here.path}.covariances: expected a matrix for each of {k} means, got"
+            f" {len(covariances)}"
+        )
+    centers = [vector(f"{here.path}.means.{i}", m, 2 * d) for i, m in enumerate(means)]
+    widths = [
+        positive_definite(f"{here.path}.covariances.{i}", m, 2 * d)
+        for i, m in enumerate(covariances)
+    ]
+    given = vector(f"{here.path}.weights", weights or [1 / k] * k, k, f"{here.path}.means")
+    with at(here.path):
+        return GaussianMixture(np.stack(centers), np.stack(widths), given)
 
 
 @part("law", "product")

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 import jax
 from pydantic import BeforeValidator, Field
 
-from kjko.bases import FourierHermite, Quadratics, RandomTanh, Splines
+from kjko.bases import FourierHermite, Quadratics, RandomTanh, Ridges, Splines
 from kjko.case.parts import Here, default, part
 from kjko.case.values import Count, Fraction, NotNegative, Positive, Whole, number, whole
 from kjko.controls import MLP, Affine, AffineInTime, Gradient, InTime, Periodic
 from kjko.controls.mlp import Activation
-from kjko.fit import Adam, GaussNewton, Newton
+from kjko.fit import Adam, GaussNewton, LevenbergMarquardt, Newton
 from kjko.fit.adam import Schedule
 from kjko.fit.gauss_newton import Layers
 from kjko.methods import JKO, Langevin, Score, ScoreEndToEnd, VelocityMatching
@@ -48,8 +48,12 @@ def unsplit(here: Here, map: Map = "stormer-verlet"):
 
 
 @part("method", "jko")
-def jko(here: Here, log_det: LogDet = default(JKO, "log_det")):
-    return lambda control, fit, splitting: JKO(control, fit, splitting, log_det)
+def jko(
+    here: Here,
+    log_det: LogDet = default(JKO, "log_det"),
+    damping: NotNegative = default(JKO, "damping"),
+):
+    return lambda control, fit, splitting: JKO(control, fit, splitting, log_det, damping)
 
 
 @part("method", "score")
@@ -78,6 +82,12 @@ def velocity_matching(
 def splines(here: Here, cells: Pair | None = None):
     d_x, d = here.dimension, here.velocity_dimension
     return Gradient(Splines(d_x, cells, here.length, d, particles=here.fitted))
+
+
+@part("control", "ridges")
+def ridges(here: Here, size: Count = default(Ridges, "size")):
+    d_x, d, key = here.dimension, here.velocity_dimension, jax.random.key(here.seed)
+    return Gradient(Ridges(d_x, size, here.length, d, key=key))
 
 
 @part("control", "mlp")
@@ -135,6 +145,17 @@ def newton(
     iterations: Count = default(Newton, "iterations"),
 ):
     return Newton(held_out, particles, tolerance, iterations)
+
+
+@part("fit", "levenberg-marquardt")
+def levenberg_marquardt(
+    here: Here,
+    held_out: Part = default(LevenbergMarquardt, "held_out"),
+    particles: Some = default(LevenbergMarquardt, "particles"),
+    iterations: Count = default(LevenbergMarquardt, "iterations"),
+    most: Count = default(LevenbergMarquardt, "most"),
+):
+    return LevenbergMarquardt(held_out, particles, iterations, most)
 
 
 @part("fit", "adam")

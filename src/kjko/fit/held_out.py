@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage
 from kjko.interfaces import AbstractSubproblem
@@ -26,6 +27,20 @@ def split(stage: Stage, fraction: float, key: Key) -> tuple[Stage, Stage | None]
 def number_held_out(n: int, fraction: float) -> int:
     """Of n particles; at least one is left to fit on."""
     return min(round(fraction * n), n - 1)
+
+
+def random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
+    """At most `number` of n rows in random order: one of each of as many equal stretches of a ring
+    of rows that is turned at random, so that all are as likely.
+    """
+    place_key, order_key, turn_key = jax.random.split(key, 3)
+    number = min(n, number)
+    if number == n:
+        return jax.random.permutation(order_key, n)
+    edges = jnp.asarray(np.linspace(0, n, number + 1).astype(np.int32))
+    rows = jax.random.randint(place_key, (number,), edges[:-1], edges[1:])
+    rows = (rows + jax.random.randint(turn_key, (), 0, n)) % n
+    return jax.random.permutation(order_key, rows)
 
 
 class Best(NamedTuple):

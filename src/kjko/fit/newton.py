@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage
-from kjko.fit.held_out import number_held_out
+from kjko.fit.held_out import number_held_out, random_rows
 from kjko.interfaces import (
     CONDITION,
     AbstractCondition,
@@ -68,20 +68,21 @@ class Newton(AbstractFit):
         stage: Stage,
         key: Key,
     ) -> tuple[Control, FitInfo]:
-        rows = _random_rows(stage.v.shape[0], self.particles, key)
+        rows = random_rows(stage.v.shape[0], self.particles, key)
         if rows.size < 2:
             raise ValueError("Newton needs two particles or more, to fit and to judge")
         control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
         fitted = rows.size - max(1, number_held_out(rows.size, self.held_out))
         condition = subproblem.condition(control, stage.take(rows))
         start = condition.linearise(jnp.zeros(control.basis.size, stage.v.dtype))
-        chosen, ridge, useful = choose_ridge(start, condition.right, fitted)
+        chosen, ridge, explained = choose_ridge(start, condition.right, fitted)
+        useful = explained > 0
         chosen = jnp.where(useful, chosen, 0.0)
         c, iterations = self._solve(subproblem.dt, condition, stage, start, ridge, chosen, useful)
         seen = condition.control_of(chosen)
         parts = (slice(None, fitted), slice(fitted, None))
         loss, loss_heldout = (subproblem(seen, condition.stage.take(part))[0] for part in parts)
-        return condition.control_of(c), FitInfo(loss, loss_heldout, iterations)
+        return condition.control_of(c), FitInfo(loss, loss_heldout, iterations, explained)
 
     def _solve(
         self,
@@ -101,7 +102,7 @@ class Newton(AbstractFit):
             ridge, *_, count = carry
             c, more = self._iterate(condition, start, ridge, chosen, useful)
             matrix = response(condition.control_of(c), everyone).matrix
-            fraction = _safe_fraction(matrix, dt)
+            fraction = safe_fraction(matrix, dt)
             return 10 * ridge, c, fraction, count + more
 
         def go_on(carry):
@@ -189,9 +190,9 @@ def solve(
 
 def choose_ridge(
     design: AbstractDesign, g: Float[Array, " n"], fitted: int
-) -> tuple[Float[Array, " p"], Float[Array, ""], Bool[Array, ""]]:
-    """The coefficients that do best on the rows from `fitted` on, their ridge, and if that is any
-    better than zero.
+) -> tuple[Float[Array, " p"], Float[Array, ""], Float[Array, ""]]:
+    """The coefficients that do best on the rows from `fitted` on, their ridge, and the share of the
+    mean square of g that they explain there; not positive if they are no better than zero.
 
     All are tried: the error is no convex function of the ridge. Best is the least sum of squares,
     none counted as more than the mean square of g: one particle in ten thousand with a wrong log f
@@ -220,24 +221,10 @@ def choose_ridge(
     zero = jnp.zeros_like(right)
     start = (zero, (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype)))
     _, (c, ridge, least) = jax.lax.fori_loop(0, len(RIDGES), try_one, start)
-    return c, ridge, least < held_out_error(zero)
+    return c, ridge, 1 - least / held_out_error(zero)
 
 
-def _random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
-    """At most `number` of n rows in random order: one of each of as many equal stretches of a ring
-    of rows that is turned at random, so that all are as likely.
-    """
-    place_key, order_key, turn_key = jax.random.split(key, 3)
-    number = min(n, number)
-    if number == n:
-        return jax.random.permutation(order_key, n)
-    edges = jnp.asarray(np.linspace(0, n, number + 1).astype(np.int32))
-    rows = jax.random.randint(place_key, (number,), edges[:-1], edges[1:])
-    rows = (rows + jax.random.randint(turn_key, (), 0, n)) % n
-    return jax.random.permutation(order_key, rows)
-
-
-def _safe_fraction(matrix: Float[Array, "n d d"], dt: Float[Array, ""]) -> Float[Array, ""]:
+def safe_fraction(matrix: Float[Array, "n d d"], dt: Float[Array, ""]) -> Float[Array, ""]:
     """The largest of the fractions of a control up to which the map folds nowhere; 0 if none.
 
     M is symmetric: where all leading minors of I + Δt M are positive it is positive definite, and

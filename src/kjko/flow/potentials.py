@@ -1,6 +1,7 @@
 """Potentials φ(x): functions of one particle. Any callable of that kind may be used instead."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -81,6 +82,36 @@ class DoubleWell(AbstractSeparable):
 
     def terms(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
         return self.barrier * ((x / self.minimum) ** 2 - 1) ** 2
+
+
+class RotatedWell(eqx.Module):
+    """φ(x) = b ((y/m)² − 1)² + ½ k |x − y e|², y = e·x: a double well along `direction` e.
+
+    `barrier` b, `minimum` m, and `stiffness` k across it. Raises ValueError for a direction of
+    length zero; any other is scaled to one.
+    """
+
+    direction: Float[Array, " d"]
+    barrier: Float[Array, ""]
+    minimum: Float[Array, ""]
+    stiffness: Float[Array, ""]
+
+    def __init__(
+        self, direction: Any, barrier: Any = 1.0, minimum: Any = 1.0, stiffness: Any = 1.0
+    ):
+        length = np.linalg.norm(np.asarray(direction, dtype=float))
+        if length == 0:
+            raise ValueError("direction: expected a vector of a length above zero")
+        self.direction = jnp.asarray(np.asarray(direction, dtype=float) / length)
+        self.barrier, self.minimum = jnp.asarray(barrier), jnp.asarray(minimum)
+        self.stiffness = jnp.asarray(stiffness)
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        _check_coordinates(self, self.direction.shape, x)
+        along = self.direction @ x
+        across = x - along * self.direction
+        well = self.barrier * ((along / self.minimum) ** 2 - 1) ** 2
+        return well + 0.5 * self.stiffness * across @ across
 
 
 class Sine(AbstractSeparable):

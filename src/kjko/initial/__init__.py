@@ -2,6 +2,7 @@
 
 from kjko.initial.laws import AbstractLaw as AbstractLaw
 from kjko.initial.laws import Gaussian as Gaussian
+from kjko.initial.laws import GaussianMixture as GaussianMixture
 from kjko.initial.laws import Product as Product
 from kjko.initial.positions import CellJitter as CellJitter
 from kjko.initial.positions import CosinePosition as CosinePosition

@@ -5,6 +5,7 @@ way. Sampling is done by numpy in float64; `log_density` is a function of one pa
 """
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -83,6 +84,43 @@ class Gaussian(AbstractLaw):
         return log_normal(jnp.concatenate([x, v]) - self.mean, self.covariance)
 
 
+class GaussianMixture(AbstractLaw):
+    """A mixture of K normal laws of z = (x, v).
+
+    `means` (K × 2d), `covariances` (K × 2d × 2d), `weights` (K, sum 1; equal if not given). Raises
+    ValueError if the shapes do not fit or a covariance is not positive definite.
+    """
+
+    means: Float[Array, "k two_d"]
+    covariances: Float[Array, "k two_d two_d"]
+    weights: Float[Array, " k"]
+
+    def __init__(self, means: Any, covariances: Any, weights: Any = None):
+        self.means, self.covariances = jnp.asarray(means), jnp.asarray(covariances)
+        k = len(self.means)
+        self.weights = jnp.asarray(np.full(k, 1 / k) if weights is None else weights)
+        _check_mixture(self.means, self.covariances, self.weights)
+        if self.means.shape[1] % 2:
+            raise ValueError("means: expected 2d numbers in each, as many positions as velocities")
+
+    @property
+    def periodic(self) -> bool:
+        return False
+
+    @property
+    def dimensions(self) -> tuple[int, int]:
+        return self.means.shape[1] // 2, self.means.shape[1] // 2
+
+    def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
+        z = _mixture_points(uniforms, self.means, self.covariances, self.weights)
+        x, v = np.split(z, 2, axis=1)
+        return x, v
+
+    def log_density(self, x: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, ""]:
+        z = jnp.concatenate([x, v])
+        return _log_mixture(z, self.means, self.covariances, self.weights)
+
+
 class Product(AbstractLaw):
     """A law in x times a mixture of K normal laws in v.
 
@@ -97,16 +135,9 @@ class Product(AbstractLaw):
     weights: Float[Array, " k"] = eqx.field(converter=jnp.asarray)
 
     def __check_init__(self):
-        k, d = self.means.shape
-        if self.covariances.shape != (k, d, d) or self.weights.shape != (k,):
-            raise ValueError("means, covariances, weights: need (K, d), (K, d, d) and (K) numbers")
-        if d < self.position.dimension:
+        _check_mixture(self.means, self.covariances, self.weights)
+        if self.means.shape[1] < self.position.dimension:
             raise ValueError("means: need as many velocities as positions, or more")
-        for covariance in self.covariances:
-            check_covariance("covariances", covariance)
-        weights = np.asarray(self.weights, dtype=float)
-        if weights.min() <= 0 or abs(weights.sum() - 1) > 1e-6:
-            raise ValueError("weights: must be positive and sum to 1")
 
     @property
     def periodic(self) -> bool:
@@ -126,20 +157,49 @@ class Product(AbstractLaw):
 
     def points(self, uniforms: Uniforms) -> tuple[Points, Points]:
         d_x = self.position.dimension
-        weights = np.asarray(self.weights, dtype=float)
-        edges = np.concatenate([[0.0], np.cumsum(weights)[:-1]])
-        in_v = uniforms[:, d_x:].copy()
-        chosen = np.searchsorted(edges, in_v[:, 0], side="right") - 1
-        # Its first number chooses the normal law, and what is left of it is uniform again.
-        in_v[:, 0] = ((in_v[:, 0] - edges[chosen]) / weights[chosen]).clip(TINY, 1 - TINY)
-        v = np.empty_like(in_v)
-        for k, (mean, covariance) in enumerate(zip(self.means, self.covariances, strict=True)):
-            rows = chosen == k
-            v[rows] = normal_points(in_v[rows], mean, covariance)
+        v = _mixture_points(uniforms[:, d_x:], self.means, self.covariances, self.weights)
         return self.position.points(uniforms[:, :d_x]), v
 
     def log_density(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, ""]:
-        parts = jax.vmap(lambda mean, covariance: log_normal(v - mean, covariance))(
-            self.means, self.covariances
-        )
-        return self.position.log_density(x) + jax.nn.logsumexp(parts + jnp.log(self.weights))
+        in_v = _log_mixture(v, self.means, self.covariances, self.weights)
+        return self.position.log_density(x) + in_v
+
+
+def _check_mixture(
+    means: Float[Array, "k m"], covariances: Float[Array, "k m m"], weights: Float[Array, " k"]
+) -> None:
+    k, m = means.shape
+    if covariances.shape != (k, m, m) or weights.shape != (k,):
+        raise ValueError("means, covariances, weights: need (K, d), (K, d, d) and (K) numbers")
+    for covariance in covariances:
+        check_covariance("covariances", covariance)
+    numbers = np.asarray(weights, dtype=float)
+    if numbers.min() <= 0 or abs(numbers.sum() - 1) > 1e-6:
+        raise ValueError("weights: must be positive and sum to 1")
+
+
+def _mixture_points(
+    uniforms: Uniforms,
+    means: Float[Array, "k m"],
+    covariances: Float[Array, "k m m"],
+    weights: Float[Array, " k"],
+) -> Points:
+    """The first uniform number chooses the normal law, and what is left of it is uniform again."""
+    shares, left = np.asarray(weights, dtype=float), uniforms.copy()
+    edges = np.concatenate([[0.0], np.cumsum(shares)[:-1]])
+    chosen = np.searchsorted(edges, left[:, 0], side="right") - 1
+    left[:, 0] = ((left[:, 0] - edges[chosen]) / shares[chosen]).clip(TINY, 1 - TINY)
+    points = np.empty_like(left)
+    for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
+        points[chosen == k] = normal_points(left[chosen == k], mean, covariance)
+    return points
+
+
+def _log_mixture(
+    z: Float[Array, " m"],
+    means: Float[Array, "k m"],
+    covariances: Float[Array, "k m m"],
+    weights: Float[Array, " k"],
+) -> Float[Array, ""]:
+    parts = jax.vmap(lambda mean, covariance: log_normal(z - mean, covariance))(means, covariances)
+    return jax.nn.logsumexp(parts + jnp.log(weights))

@@ -1,13 +1,13 @@
 """The kinetic JKO method."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Key
 
-from kjko.core import Response, Stage
+from kjko.core import Particles, Response, Stage, State
 from kjko.core.checks import expect_one_of
 from kjko.fit import Newton
 from kjko.interfaces import (
@@ -19,11 +19,13 @@ from kjko.interfaces import (
     AbstractLinearControl,
     AbstractSplitting,
     AbstractSubproblem,
+    AbstractTrainableBasis,
     Control,
     FieldState,
 )
 from kjko.methods.barrier import extended_log
 from kjko.methods.optimality import Optimality
+from kjko.methods.resolution import Equilibrium, resolved
 from kjko.methods.sequential import AbstractSequential, det_min
 from kjko.problem import Problem
 from kjko.splitting import StrangMidpoint
@@ -44,13 +46,16 @@ class JKO(AbstractSequential):
     `control`: the u that is fitted, a `Gradient` or, with another fit, any function of (x, v).
     `fit`: how, and `splitting`: where in a step it acts. `log_det`: "exact" is log det(I + h M).
     "linear" is the paper's h ∇ᵥ·u (Remark 2); it makes the empirical objective unbounded below, see
-    docs/design_decisions.md. Raises ValueError for parts that do not go together.
+    docs/design_decisions.md. `damping`: the rate, in units of ε, at which detail of log f that the
+    functions of a trained basis do not resolve is damped (`kjko.methods.resolution`); 0 leaves it,
+    as the paper does. Raises ValueError for parts that do not go together.
     """
 
     control: Control
     fit: AbstractFit = Newton()
     splitting: AbstractSplitting = StrangMidpoint()
     log_det: LogDet = eqx.field(static=True, default="exact")
+    damping: float = 1.0
     carries_density: ClassVar[bool] = True
     implicit: ClassVar[bool] = True
 
@@ -62,6 +67,34 @@ class JKO(AbstractSequential):
         if self.log_det == "linear":
             return (LOSS,)
         return (LOSS, CURVATURE, CONDITION) if self.splitting.acts_after else (LOSS, CURVATURE)
+
+    def init(self, problem: Problem, particles: Particles, time_step: Any, seed: Any = 0) -> State:
+        state = super().init(problem, particles, time_step, seed)
+        if not self._resolves:
+            return state
+        known = Equilibrium.of(problem, particles)
+        return eqx.tree_at(
+            lambda s: s.memory.equilibrium, state, known, is_leaf=lambda leaf: leaf is None
+        )
+
+    @property
+    def _resolves(self) -> bool:
+        basis = self.control.basis if isinstance(self.control, AbstractLinearControl) else None
+        return isinstance(basis, AbstractTrainableBasis) and self.damping > 0
+
+    def resolve(
+        self,
+        stage: Stage,
+        control: Control,
+        equilibrium: Equilibrium | None,
+        dt: Float[Array, ""],
+        key: Key[Array, ""],
+    ) -> Stage:
+        if not self._resolves:
+            return stage
+        collisions = self.damping * jnp.max(stage.bath.rate) * dt
+        log_f = resolved(stage, control.basis, equilibrium, collisions, key)
+        return eqx.tree_at(lambda s: s.log_f, stage, log_f)
 
     def subproblem(
         self, problem: Problem, field: FieldState, h: Float[Array, ""], dt: Float[Array, ""]
@@ -87,7 +120,15 @@ class JKOStep(AbstractSubproblem):
 
     def loss(self, by: Response, stage: Stage) -> Float[Array, ""]:
         """J(u) − J(0)."""
-        u, h, bath = by.u, self.h, stage.bath
+        cost = 0.5 * self.h * jnp.mean(jnp.sum(by.u**2, axis=-1))
+        return cost + self.dissipation(by, stage, self.h)
+
+    def raises_energy(self, by: Response, stage: Stage) -> Bool[Array, ""]:
+        return ~(self.dissipation(by, stage, self.dt) <= 0)
+
+    def dissipation(self, by: Response, stage: Stage, h: Float[Array, ""]) -> Float[Array, ""]:
+        """By what a step of size h changes the free energy, times ε."""
+        u, bath = by.u, stage.bath
         square = jnp.sum(u**2, axis=-1)
         relative = stage.v_free - bath.velocity
         free_energy = h * jnp.sum(relative * u, axis=-1) + 0.5 * h**2 * square
@@ -99,7 +140,7 @@ class JKOStep(AbstractSubproblem):
             moved = stage.x_free + (stage.drift * h)[:, None] * u[:, : stage.x.shape[1]]
             potential = jax.vmap(lambda x: self.flow.potential_energy(self.field, x))
             free_energy += potential(moved) - potential(stage.x_free)
-        return jnp.mean(0.5 * h * square + bath.rate * free_energy)
+        return jnp.mean(bath.rate * free_energy)
 
     def condition(self, control: AbstractLinearControl, stage: Stage) -> Optimality:
         return Optimality.at(control, stage, self.h)

@@ -1,12 +1,11 @@
 """The optimality condition of a JKO step, for a control that is a gradient."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kjko.core import Stage
-from kjko.interfaces import AbstractCondition, AbstractDesign, AbstractLinearControl
+from kjko.interfaces import AbstractCondition, AbstractLinearControl
 from kjko.methods.barrier import extended_log
 from kjko.splitting.transport import determinant, response
 
@@ -47,9 +46,6 @@ class Optimality(AbstractCondition):
         """εh."""
         return self.stage.bath.rate * self.h
 
-    def control_of(self, c: Float[Array, " p"]) -> AbstractLinearControl:
-        return eqx.tree_at(lambda u: u.coefficients, self.control, -self.strength * c)
-
     def residual(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
         control = self.control_of(c)
         by = response(control, self.stage)
@@ -60,7 +56,9 @@ class Optimality(AbstractCondition):
         log_det = extended_log(determinant(by.matrix, self.h))
         return left / self.strength - self.share * log_det + self.right
 
-    def linearise(self, c: Float[Array, " p"]) -> AbstractDesign:
+    def directions(
+        self, c: Float[Array, " p"]
+    ) -> tuple[Float[Array, "n d"], Float[Array, "n d d"]]:
         by, rate = response(self.control_of(c), self.stage), self._rate[:, None]
         relative = self.stage.v - self.stage.bath.velocity
         slope = self.h * (1 + rate) * by.u + rate * relative
@@ -68,5 +66,4 @@ class Optimality(AbstractCondition):
         def log_det(matrix):
             return jnp.sum(extended_log(determinant(matrix, self.h)))
 
-        curvature = (self.strength * self.share)[:, None, None] * jax.grad(log_det)(by.matrix)
-        return self.control.basis.design(self.stage, slope, curvature)
+        return slope, (self.strength * self.share)[:, None, None] * jax.grad(log_det)(by.matrix)

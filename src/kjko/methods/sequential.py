@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from kjko.core import Particles, Response, Stage, State
+from kjko.fit.newton import FRACTIONS
 from kjko.interfaces import (
     AbstractFit,
     AbstractMethod,
@@ -23,6 +24,7 @@ from kjko.interfaces import (
     FitInfo,
 )
 from kjko.methods.parts import check_control, check_fit, check_flow, first_state, next_state
+from kjko.methods.resolution import Equilibrium
 from kjko.problem import Problem
 from kjko.splitting.stage import stage_at
 from kjko.splitting.transport import determinant, move, response
@@ -35,6 +37,19 @@ class SequentialInfo(AbstractStepInfo):
     fit: FitInfo
     applied: Applied | None
     det_min: Float[Array, ""]
+
+
+class Memory(eqx.Module):
+    """What goes on from step to step: the control u as it was fitted, the `fraction` of it by which
+    the particles were moved, and f∞ for a method that uses it. Called, it is what moved them.
+    """
+
+    control: Control
+    fraction: Float[Array, ""]
+    equilibrium: Equilibrium | None = None
+
+    def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
+        return self.fraction * self.control(x, v)
 
 
 class AbstractSequential(AbstractMethod):
@@ -70,7 +85,19 @@ class AbstractSequential(AbstractMethod):
     def init(self, problem: Problem, particles: Particles, time_step: Any, seed: Any = 0) -> State:
         check_control(self.control, particles)
         check_flow(problem, self.splitting, particles)
-        return first_state(problem, particles, time_step, seed, self.control)
+        memory = Memory(self.control, jnp.ones((), particles.v.dtype))
+        return first_state(problem, particles, time_step, seed, memory)
+
+    def resolve(
+        self,
+        stage: Stage,
+        control: Control,
+        equilibrium: Equilibrium | None,
+        dt: Float[Array, ""],
+        key: Key[Array, ""],
+    ) -> Stage:
+        """The stage with what of log f the control resolves."""
+        return stage
 
     def step(self, problem: Problem, state: State) -> tuple[State, SequentialInfo]:
         """Prepare, fit, move, finish; no fit where there are no collisions."""
@@ -78,15 +105,15 @@ class AbstractSequential(AbstractMethod):
         stage, field = self.splitting.prepare(problem, state.field, state.particles, t, dt)
         if stage.bath is None:
             moved, info = _free(stage)
-            control = state.memory
+            memory = state.memory
         else:
             substeps = self.splitting.substeps(jnp.max(stage.bath.rate) * dt)
             key = jax.random.fold_in(state.key, state.step)
             collide = partial(self._collide, problem, field, dt / substeps)
             start = (stage, state.memory, key)
-            moved, control, info = _repeat(problem, field, collide, substeps, *start)
+            moved, memory, info = _repeat(problem, field, collide, substeps, *start)
         particles, field = self.splitting.finish(problem, field, moved, t, dt)
-        return next_state(problem, state, particles, field, control), info
+        return next_state(problem, state, particles, field, memory), info
 
     def _collide(
         self,
@@ -94,15 +121,17 @@ class AbstractSequential(AbstractMethod):
         field: FieldState,
         dt: Float[Array, ""],
         stage: Stage,
-        previous: Control,
+        memory: Memory,
         key: Key[Array, ""],
-    ) -> tuple[Particles, Control, SequentialInfo]:
+    ) -> tuple[Particles, Memory, SequentialInfo]:
         """Fit a control and move the particles by it."""
         h = self.splitting.fraction * dt
-        control, fit = self.fit(
-            self.subproblem(problem, field, h, dt), self.control, previous, stage, key
-        )
+        subproblem = self.subproblem(problem, field, h, dt)
+        control, fit = self.fit(subproblem, self.control, memory.control, stage, key)
+        stage = self.resolve(stage, control, memory.equilibrium, dt, key)
         by = response(control, stage)
+        fraction = held_fraction(subproblem, by, stage)
+        by = part_of(by, fraction)
         moved = move(stage, by, dt, self.log_determinant(by, dt))
         if self.implicit:
             there = move(stage, by, h, self.log_determinant(by, h))
@@ -113,7 +142,27 @@ class AbstractSequential(AbstractMethod):
         applied = Applied(by.u, there, jnp.asarray(when, by.u.dtype))
         before = Particles(stage.x_free, stage.v_free, stage.log_f)
         kept = problem.collisions.conserve(before, moved)
-        return kept, control, SequentialInfo(fit, applied, det_min(by, h, dt))
+        info = SequentialInfo(fit, applied, det_min(by, h, dt))
+        return kept, Memory(control, fraction, memory.equilibrium), info
+
+
+def held_fraction(subproblem: AbstractSubproblem, by: Response, stage: Stage) -> Float[Array, ""]:
+    """The largest of some fractions of a control that does not raise the free energy.
+
+    It is that of all particles: a control is fitted on some of them, by Newton to no objective.
+    """
+    fractions = jnp.asarray((*FRACTIONS, 0.0), by.u.dtype)
+
+    def rises(number):
+        raises = subproblem.raises_energy(part_of(by, fractions[number]), stage)
+        return raises & (number < len(FRACTIONS))
+
+    return fractions[jax.lax.while_loop(rises, lambda number: number + 1, jnp.asarray(0))]
+
+
+def part_of(by: Response, fraction: Float[Array, ""]) -> Response:
+    """The response of a fraction of the control."""
+    return jax.tree.map(lambda leaf: fraction * leaf, by)
 
 
 def det_min(by: Response, h: Float[Array, ""], dt: Float[Array, ""]) -> Float[Array, ""]:
@@ -135,23 +184,23 @@ def _repeat(
     collide: Callable,
     substeps: Any,
     stage: Stage,
-    control: Control,
+    memory: Memory,
     key: Key[Array, ""],
-) -> tuple[Particles, Control, SequentialInfo]:
-    """The parts of a collision one after the other, as many as there are; the last control.
+) -> tuple[Particles, Memory, SequentialInfo]:
+    """The parts of a collision one after the other, as many as there are; the last memory.
 
     Where the control acts after the flow x does not change, and the next part starts from where
     the one before has left the particles; else there is one.
     """
     if isinstance(substeps, int):
-        return collide(stage, control, key)
-    arrays, static = eqx.partition(control, eqx.is_array)
+        return collide(stage, memory, key)
+    arrays, static = eqx.partition(memory, eqx.is_array)
 
     def part(number, carry):
         particles, arrays, middle = carry
         here = stage_at(problem, field, particles)
         own = jnp.where(number == 0, key, jax.random.fold_in(key, number))
-        moved, control, info = collide(here, eqx.combine(arrays, static), own)
+        moved, memory, info = collide(here, eqx.combine(arrays, static), own)
         told = _told(info)
         kept = jax.tree.map(
             lambda new, old: jnp.where(number == substeps // 2, new, old), told, middle
@@ -159,7 +208,7 @@ def _repeat(
         lowest = jnp.minimum(middle.det_min, told.det_min)
         iterations = middle.fit.iterations + told.fit.iterations
         kept = eqx.tree_at(lambda i: (i.det_min, i.fit.iterations), kept, (lowest, iterations))
-        return moved, eqx.filter(control, eqx.is_array), kept
+        return moved, eqx.filter(memory, eqx.is_array), kept
 
     start = Particles(stage.x_free, stage.v_free, stage.log_f)
     zero = jnp.zeros((), stage.v.dtype)
@@ -174,6 +223,8 @@ def _repeat(
 def _told(info: SequentialInfo) -> SequentialInfo:
     """With the types that it has whatever the fit is."""
     dtype = info.det_min.dtype
-    loss, heldout = (jnp.asarray(a, dtype) for a in (info.fit.loss, info.fit.loss_heldout))
-    fit = FitInfo(loss, heldout, jnp.asarray(info.fit.iterations, jnp.int32))
+    numbers = (info.fit.loss, info.fit.loss_heldout, info.fit.explained)
+    loss, heldout, explained = (jnp.asarray(a, dtype) for a in numbers)
+    iterations = jnp.asarray(info.fit.iterations, jnp.int32)
+    fit = FitInfo(loss, heldout, iterations, explained)
     return SequentialInfo(fit, info.applied, info.det_min)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -19,13 +20,28 @@ class Entropies(AbstractObservable):
 
     `entropy`: ∫ f log f. `free_energy`: (35) with a temperature, ∫ (½|v|² + φ(x) + T₀ log f) f, or
     that of Propositions 2 and 3 with ½ ∫|E|² in place of φ; null where the flow does work that no
-    energy accounts for, or the collisions have no bath. `kl_stationary`: the Monte Carlo estimate
-    mean[log f − log f∞]; null where no stationary law is known.
+    energy accounts for, or the collisions have no bath. `kl_stationary`: the relative entropy to
+    the stationary law f∞; null where that is not known. With `_plain` they are Monte Carlo means of
+    log f over the particles.
+
+    `mass_check`: E_f[f∞/f], which is one for the density that the particles are a sample of. What
+    it lacks is the part of phase space that the equation has filled and the particles have not; the
+    density is lower by that factor, and log `mass_check` is added to log f. Where e^{−g},
+    g = log f − log f∞, is carried by few particles, n_e = (Σe^{−g})²/Σe^{−2g} < n, it is added with
+    the weight (2 n_e/n − 1)₊.
     """
 
     log_normaliser: np.ndarray | None = None  # an array, of which no program is compiled anew
     carries_density: bool = True
-    keys: ClassVar[tuple[str, ...]] = ("entropy", "free_energy", "kl_stationary")
+    keys: ClassVar[tuple[str, ...]] = (
+        "entropy",
+        "free_energy",
+        "kl_stationary",
+        "entropy_plain",
+        "free_energy_plain",
+        "kl_stationary_plain",
+        "mass_check",
+    )
 
     def prepare(self, start: Start) -> "Entropies":
         law = start.stationary
@@ -35,12 +51,15 @@ class Entropies(AbstractObservable):
     def measure(self, problem: Problem, state: State) -> dict[str, Array]:
         particles, one = state.particles, jnp.ones((), state.particles.v.dtype)
         own = problem.flow.energies(state.field, particles, one)
-        return {
+        measured = {
             "log_f": jnp.mean(particles.log_f),
             "energy": 0.5 * jnp.mean(jnp.sum(particles.v**2, axis=-1)),
             "external": sum((e for name, e in own.items() if name != "field"), jnp.zeros_like(one)),
             "field": own.get("field", jnp.zeros_like(one)),
         }
+        if self.log_normaliser is None or not self.carries_density:
+            return measured
+        return measured | _missing(problem, state, jnp.asarray(self.log_normaliser, one.dtype))
 
     def record(
         self,
@@ -52,15 +71,40 @@ class Entropies(AbstractObservable):
         record: Record = dict.fromkeys(self.keys)
         if not self.carries_density:
             return record
-        mass, log_f = float(problem.mass), float(measured["log_f"])
-        energy = float(measured["energy"]) + float(measured["external"])  # of a mass of one
-        record["entropy"] = mass * (log_f + math.log(mass))
-        if problem.temperature is None:
-            return record
-        temperature = float(problem.temperature)
-        if problem.flow.conservative:
-            total = mass * energy + float(measured["field"])
-            record["free_energy"] = total + temperature * record["entropy"]
-        if self.log_normaliser is not None:
-            record["kl_stationary"] = energy / temperature + log_f + float(self.log_normaliser)
+        known = self.log_normaliser is not None
+        missing = float(measured["missing"]) if known else 0.0
+        better = self._of(problem, measured, missing)
+        plain = self._of(problem, measured, 0.0)
+        record |= better | {f"{key}_plain": value for key, value in plain.items()}
+        record["mass_check"] = float(measured["mass"]) if known else None
         return record
+
+    def _of(
+        self, problem: Problem, measured: Mapping[str, np.ndarray], correction: float
+    ) -> dict[str, float | None]:
+        """The three of them, with a number added to log f."""
+        mass, log_f = float(problem.mass), float(measured["log_f"]) + correction
+        energy = float(measured["energy"]) + float(measured["external"])  # of a mass of one
+        entropy = mass * (log_f + math.log(mass))
+        free_energy = kl = None
+        if problem.temperature is not None:
+            temperature = float(problem.temperature)
+            if problem.flow.conservative:
+                total = mass * energy + float(measured["field"])
+                free_energy = total + temperature * entropy
+            if self.log_normaliser is not None:
+                kl = energy / temperature + log_f + float(self.log_normaliser)
+        return {"entropy": entropy, "free_energy": free_energy, "kl_stationary": kl}
+
+
+def _missing(problem: Problem, state: State, log_normaliser: Array) -> dict[str, Array]:
+    """`mass`: E_f[f∞/f], and `missing`: its logarithm, as far as it can be relied on."""
+    particles = state.particles
+    potential = jax.vmap(lambda x: problem.flow.potential_energy(state.field, x))(particles.x)
+    energy = 0.5 * jnp.sum(particles.v**2, axis=-1) + potential
+    log_ratio = -(particles.log_f + energy / jnp.asarray(problem.temperature) + log_normaliser)
+    log_n = jnp.log(log_ratio.size)
+    log_mass = jax.nn.logsumexp(log_ratio) - log_n
+    effective = jnp.exp(2 * log_mass - jax.nn.logsumexp(2 * log_ratio) + log_n)  # n_e/n
+    weight = jnp.clip(2 * effective - 1, 0.0, 1.0)
+    return {"mass": jnp.exp(log_mass), "missing": jnp.where(weight > 0, weight * log_mass, 0.0)}

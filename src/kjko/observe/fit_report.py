@@ -14,12 +14,19 @@ from kjko.problem import Problem
 
 class FitReport(AbstractObservable):
     """`loss` and `loss_heldout`: the objective on the fitted and on the held-out particles, minus
-    its value at u = 0. `fit_iterations`. `det_min`: the smallest determinant of the step. Null
-    without a control.
+    its value at u = 0. `fit_r2`: the share of the variance of log f − log f∞, of the frozen bath,
+    that the fit explains on the held-out particles; null if it fits no values. `fit_iterations`.
+    `det_min`: the smallest determinant of the step. Null without a control.
     """
 
     collides: bool = True
-    keys: ClassVar[tuple[str, ...]] = ("loss", "loss_heldout", "fit_iterations", "det_min")
+    keys: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "loss_heldout",
+        "fit_r2",
+        "fit_iterations",
+        "det_min",
+    )
 
     def prepare(self, start: Start) -> "FitReport":
         x, v = start.particles.x, start.particles.v
@@ -36,9 +43,10 @@ class FitReport(AbstractObservable):
         record: Record = dict.fromkeys(self.keys)
         if info is None or info.fit is None:
             return record
-        held = float(info.fit.loss_heldout)
+        held, explained = float(info.fit.loss_heldout), float(info.fit.explained)
         record["loss"] = float(info.fit.loss) if self.collides else None
         record["loss_heldout"] = None if np.isnan(held) else held
+        record["fit_r2"] = None if np.isnan(explained) else explained
         record["fit_iterations"] = int(info.fit.iterations)
         record["det_min"] = None if info.det_min is None else float(info.det_min)
         return record

@@ -8,7 +8,7 @@ from kjko.core import Particles, State
 from kjko.interfaces import AbstractMethod
 from kjko.observe.bins import Bins, bins_of
 from kjko.problem import Problem
-from kjko.reference import KnownLaw, Stationary, exact_gaussian, stationary
+from kjko.reference import KnownLaw, Stationary, closed_form, stationary
 
 
 class Start:
@@ -26,7 +26,7 @@ class Start:
     @cached_property
     def exact(self) -> KnownLaw | None:
         """The exact law at all times, where it is known in closed form."""
-        return exact_gaussian(self.problem)
+        return closed_form(self.problem)
 
     @cached_property
     def bins(self) -> Bins:

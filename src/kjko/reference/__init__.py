@@ -15,6 +15,7 @@ from kjko.reference.grid import GridSolution as GridSolution
 from kjko.reference.grid import grid_solution as grid_solution
 from kjko.reference.grid_density import GridDensity as GridDensity
 from kjko.reference.known import GridLaw as GridLaw
+from kjko.reference.known import closed_form as closed_form
 from kjko.reference.known import known_law as known_law
 from kjko.reference.stationary import Stationary as Stationary
 from kjko.reference.stationary import stationary as stationary

@@ -111,7 +111,9 @@ def exact_gaussian(
     `mean`, `covariance`: start from these instead of the initial law's (a sample's own, say).
     """
     potential, law = problem.flow.given_potential, problem.law
-    if not (isinstance(potential, Quadratic) and isinstance(law, Gaussian)):
+    if mean is None and isinstance(law, Gaussian):
+        mean, covariance = np.asarray(law.mean), np.asarray(law.covariance)
+    if mean is None or covariance is None or not isinstance(potential, Quadratic):
         return None
     if isinstance(problem.collisions, FokkerPlanck):
         collision_rate = float(problem.collisions.rate)
@@ -130,10 +132,8 @@ def exact_gaussian(
     turning = _turning(problem, d)
     inverse = np.linalg.inv(stiffness)
     return ExactGaussian(
-        mean_initial=np.asarray(law.mean if mean is None else mean, dtype=float),
-        covariance_initial=np.asarray(
-            law.covariance if covariance is None else covariance, dtype=float
-        ),
+        mean_initial=np.asarray(mean, dtype=float),
+        covariance_initial=np.asarray(covariance, dtype=float),
         mean_stationary=np.concatenate(
             [np.asarray(potential.center, dtype=float), np.zeros(len(stiffness))]
         ),

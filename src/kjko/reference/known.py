@@ -12,6 +12,8 @@ from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.gaussian import exact_gaussian
 from kjko.reference.grid import CELLS, GridSolution, grid_solution
 from kjko.reference.grid_density import GridDensity
+from kjko.reference.mixture import exact_mixture
+from kjko.reference.rotated import rotated_law
 from kjko.reference.splitting import Unresolved
 
 REFINEMENTS = (CELLS, (768, 512), (1536, 1024))  # a law that reaches far needs more cells
@@ -71,12 +73,18 @@ class GridLaw:
         return self._densities[int(np.argmin(np.abs(self.solution.times - time)))]
 
 
-def known_law(problem: Problem, times: Sequence[float]) -> KnownLaw:
-    """The exact Gaussian law; else, with one position and one velocity, the grid's at these times.
+def closed_form(problem: Problem) -> KnownLaw | None:
+    """The exact law at all times, where it is known in closed form."""
+    return exact_gaussian(problem) or exact_mixture(problem)
 
-    Raises ValueError, with the reason, if there is neither.
+
+def known_law(problem: Problem, times: Sequence[float]) -> KnownLaw:
+    """The exact law of a Gaussian or a mixture of them; that of one dimension, rotated; else, with
+    one position and one velocity, the grid's at these times.
+
+    Raises ValueError, with the reason, if there is none of them.
     """
-    exact = exact_gaussian(problem)
+    exact = closed_form(problem) or rotated_law(problem, times, known_law)
     if exact is not None:
         return exact
     asked = np.unique(np.round(times, 9)).tolist()

@@ -22,15 +22,17 @@ Ends = tuple[np.ndarray, np.ndarray]  # the lower and the upper ends, one for ea
 
 
 class Stationary(NamedTuple):
-    """The normaliser of f∞ and its marginals in x.
+    """The normaliser of f∞, its marginals and its first two moments in x.
 
     `log_normaliser`: log Z. `nodes`: d × m points in each coordinate. `marginals`: the density of
-    xᵢ there. Each vᵢ is normal with mean 0 and variance T₀.
+    xᵢ there. `mean` and `covariance`: of x. Each vᵢ is normal with mean 0 and variance T₀.
     """
 
     log_normaliser: float
     nodes: Float[np.ndarray, "d m"]
     marginals: Float[np.ndarray, "d m"]
+    mean: Float[np.ndarray, " d"]
+    covariance: Float[np.ndarray, "d d"]
 
 
 def stationary(
@@ -71,7 +73,8 @@ def _normal(potential: Quadratic, temperature: float) -> Stationary | None:
     z = np.linspace(-9, 9, POINTS[1])
     marginals = np.exp(-0.5 * z**2) / (math.sqrt(2 * math.pi) * width[:, None])
     log_x = 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
-    return Stationary(float(log_x), center[:, None] + width[:, None] * z, marginals)
+    nodes = center[:, None] + width[:, None] * z
+    return Stationary(float(log_x), nodes, marginals, center, covariance)
 
 
 def _by_coordinate(
@@ -95,7 +98,11 @@ def _by_coordinate(
     if np.any(np.abs(coarse - total) > RESOLVED / dimension * total):
         return None
     log_x = np.sum(np.log(total) - least[:, 0])
-    return Stationary(float(log_x), nodes, weight / total[:, None])
+    marginals = weight / total[:, None]
+    mean = _means(marginals, nodes)
+    deviations = [node - m for node, m in zip(nodes, mean, strict=True)]
+    variance = [np.trapezoid(p * y**2, y) for p, y in zip(marginals, deviations, strict=True)]
+    return Stationary(float(log_x), nodes, marginals, mean, np.diag(variance))
 
 
 def _on_grid(potential: Any, problem: Problem, dimension: int) -> Stationary | None:
@@ -121,8 +128,19 @@ def _on_grid(potential: Any, problem: Problem, dimension: int) -> Stationary | N
     coarse = _integral(weight[(slice(None, None, 2),) * dimension], nodes[:, ::2])
     if abs(coarse - total) > RESOLVED * total:
         return None
-    marginals = np.stack([_integral(weight, nodes, keep=i) for i in range(dimension)])
-    return Stationary(float(np.log(total) - least), nodes, marginals / total)
+    density = weight / total
+    marginals = np.stack([_integral(density, nodes, keep=i) for i in range(dimension)])
+    mean = _means(marginals, nodes)
+    deviations = np.meshgrid(*(nodes - mean[:, None]), indexing="ij", sparse=True)
+    products = [[_integral(density * a * b, nodes) for a in deviations] for b in deviations]
+    log_x = float(np.log(total) - least)
+    return Stationary(log_x, nodes, marginals, mean, np.asarray(products))
+
+
+def _means(
+    marginals: Float[np.ndarray, "d m"], nodes: Float[np.ndarray, "d m"]
+) -> Float[np.ndarray, " d"]:
+    return np.asarray([np.trapezoid(p * x, x) for p, x in zip(marginals, nodes, strict=True)])
 
 
 def _least(energy: np.ndarray) -> Float[np.ndarray, "m d"]:

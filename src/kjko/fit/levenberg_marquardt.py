@@ -1,0 +1,214 @@
+"""The fit for controls that are gradients of an expansion whose functions are trained too."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_factor, cho_solve
+from jaxtyping import Array, Float, Int, Key
+
+from kjko.core import Stage
+from kjko.fit.held_out import number_held_out, random_rows
+from kjko.fit.newton import safe_fraction
+from kjko.interfaces import (
+    CONDITION,
+    AbstractCondition,
+    AbstractFit,
+    AbstractLinearControl,
+    AbstractSubproblem,
+    AbstractTrainableBasis,
+    Control,
+    FitInfo,
+)
+from kjko.splitting.transport import determinant, response
+
+DAMPING = (1e-3, 1e-8, 1e4)  # at first, least and most; times the mean square of a column
+TRIALS = 4  # dampings that an iteration tries
+FLOOR = 1e-6  # added to the damping: what single precision can still solve
+PROGRESS = 0.9  # an iteration that leaves less of the error than this is worth another one
+RELAXED = 0.7  # the part of the weights that is the law that is relaxed to
+LARGEST = 4.0  # of that part's logarithm
+OUTLIER = 5.0  # root mean squares from which on a residual counts by its size, no more its square
+
+
+class LevenbergMarquardt(AbstractFit):
+    """The JKO step by its optimality condition, with functions that are trained: for `Ridges`.
+
+    As `Newton`, but the functions' own parameters are unknowns as well, found by Levenberg's and
+    Marquardt's iteration from the last step's. A particle weighs 0.3 + 0.7 e^{−g}/mean(e^{−g}): a
+    mixture of the law and of the one that it relaxes to, so that arms of low density, which hold
+    few particles, are seen; residuals beyond five root mean squares count as Huber has them. Beside
+    what the condition leaves free, functions of x, the potential φ(x) is fitted.
+
+    The best iterate on the `held_out` part is taken. There are `iterations`, and up to `most` while
+    each of them lowers the held-out error by a tenth, as at the start of a run. No more than
+    `particles` particles are used, drawn anew at every step. A control that would nearly fold the
+    map at any particle is shortened.
+
+    Raises ValueError for fewer than two particles.
+    """
+
+    held_out: float = 0.2
+    particles: int = 10_000
+    iterations: int = 6
+    most: int = 40
+
+    needs: ClassVar[tuple[str, ...]] = (CONDITION,)
+
+    def refuses(self, control: Control) -> str | None:
+        if isinstance(control, AbstractLinearControl) and isinstance(
+            control.basis, AbstractTrainableBasis
+        ):
+            return None
+        return "LevenbergMarquardt trains the basis of a Gradient, as Ridges; use Newton or Adam"
+
+    def __call__(
+        self,
+        subproblem: AbstractSubproblem,
+        control: AbstractLinearControl,
+        previous: Control,
+        stage: Stage,
+        key: Key,
+    ) -> tuple[Control, FitInfo]:
+        rows = random_rows(stage.v.shape[0], self.particles, key)
+        if rows.size < 2:
+            raise ValueError("LevenbergMarquardt needs two particles or more, to fit and to judge")
+        fitted = rows.size - max(1, number_held_out(rows.size, self.held_out))
+        last: Any = previous
+        start = eqx.tree_at(lambda u: u.basis, control, last.basis.adapt(stage))
+        condition = subproblem.condition(start, stage.take(rows))
+        values = _Values.of(condition, fitted)
+        c = -last.coefficients / condition.strength
+        best, error, count = self._iterate(values, values.first(start.basis, c))
+        solution = values.condition_of(best.basis).control_of(best.c)
+        fraction = safe_fraction(response(solution, stage).matrix, subproblem.dt)
+        found = eqx.tree_at(lambda u: u.coefficients, solution, fraction * solution.coefficients)
+        parts = (slice(None, fitted), slice(fitted, None))
+        loss, loss_heldout = (subproblem(found, condition.stage.take(part))[0] for part in parts)
+        explained = 1 - error / values.held_out_error(condition.right)
+        return found, FitInfo(loss, loss_heldout, count, explained)
+
+    def _iterate(
+        self, values: "_Values", start: "_Unknowns"
+    ) -> tuple["_Unknowns", Float[Array, ""], Int[Array, ""]]:
+        """The best iterate on the held-out particles, its error and the number of iterations."""
+
+        def step(carry):
+            now, r, damping, best, least, _, count = carry
+            now, r, damping = values.improve(now, r, damping)
+            error = values.held_out_error(r)
+            best = jax.tree.map(lambda new, old: jnp.where(error < least, new, old), now, best)
+            progress = error < PROGRESS * least
+            return now, r, damping, best, jnp.minimum(error, least), progress, count + 1
+
+        def go_on(carry):
+            *_, progress, count = carry
+            return (count < self.iterations) | (progress & (count < self.most))
+
+        r = values.residual(start)
+        damping = jnp.asarray(DAMPING[0], r.dtype)
+        least = values.held_out_error(r)
+        carry = (start, r, damping, start, least, jnp.asarray(True), jnp.asarray(0))
+        *_, best, least, _, count = jax.lax.while_loop(go_on, step, carry)
+        return best, least, count
+
+
+class _Unknowns(NamedTuple):
+    """What is fitted: functions, their coefficients, and that of the potential."""
+
+    basis: Any
+    c: Float[Array, " p"]
+    of_potential: Float[Array, ""]
+
+
+class _Values(eqx.Module):
+    """The condition at the particles of a fit; those from `fitted` on are held out."""
+
+    condition: AbstractCondition
+    potential: Float[Array, " n"]  # φ, of mean zero and deviation one
+    weights: Float[Array, " n"]
+    fitted: int = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, condition: AbstractCondition, fitted: int) -> "_Values":
+        potential, g = condition.stage.potential, condition.right
+        potential = potential - jnp.mean(potential)
+        potential /= jnp.maximum(jnp.std(potential), jnp.finfo(g.dtype).tiny)
+        log_relaxed = -g - jax.nn.logsumexp(-g) + jnp.log(g.size)
+        relaxed = jnp.exp(jnp.minimum(log_relaxed, LARGEST))
+        weights = 1 - RELAXED + RELAXED * relaxed / jnp.mean(relaxed)
+        return cls(condition, potential, weights, fitted)
+
+    @property
+    def seen(self) -> Float[Array, " n"]:
+        """The weights, zero where held out."""
+        return jnp.where(jnp.arange(self.weights.size) < self.fitted, self.weights, 0.0)
+
+    def first(self, basis: Any, c: Float[Array, " p"]) -> _Unknowns:
+        """The last step's functions, with the best constant and multiple of φ; or u = 0."""
+        zero = jnp.zeros((), c.dtype)
+        r = self.residual(_Unknowns(basis, c, zero))
+        columns = jnp.stack([jnp.ones_like(r), self.potential])
+        of_one, of_potential = jnp.linalg.lstsq((columns * self.seen[None]).T, self.seen * r)[0]
+        r = r - of_one - of_potential * self.potential
+        better = jnp.sum(self.seen * r**2) < jnp.sum(self.seen * self.condition.right**2)
+        c = jnp.where(better, c.at[0].add(of_one), 0.0)  # the first function is one
+        return _Unknowns(basis, c, jnp.where(better, of_potential, 0.0))
+
+    def condition_of(self, basis: Any) -> AbstractCondition:
+        return eqx.tree_at(lambda condition: condition.control.basis, self.condition, basis)
+
+    def residual(self, at: _Unknowns) -> Float[Array, " n"]:
+        return self.condition_of(at.basis).residual(at.c) - at.of_potential * self.potential
+
+    def held_out_error(self, r: Float[Array, " n"]) -> Float[Array, ""]:
+        """Weighted mean square, none counted as more than that of no control."""
+        held, weights = slice(self.fitted, None), self.weights[self.fitted :]
+        most = jnp.sum(weights * self.condition.right[held] ** 2) / jnp.sum(weights)
+        error = jnp.sum(weights * jnp.minimum(r[held] ** 2, most)) / jnp.sum(weights)
+        return jnp.where(jnp.all(jnp.isfinite(r)), error, jnp.inf)
+
+    def improve(
+        self, at: _Unknowns, r: Float[Array, " n"], damping: Float[Array, ""]
+    ) -> tuple[_Unknowns, Float[Array, " n"], Float[Array, ""]]:
+        """An iteration: the least damping tried that lowers the residual and folds nowhere."""
+        seen, square = self.seen, r * r
+        typical = jnp.minimum(square, 9 * jnp.median(square))  # nearly all of it, but for outliers
+        scale = jnp.sqrt(jnp.sum(seen * typical) / jnp.sum(seen))
+        far = jnp.maximum(jnp.abs(r) / (OUTLIER * scale + jnp.finfo(r.dtype).tiny), 1.0)
+        robust = seen / far
+        condition = self.condition_of(at.basis)
+        matrix = at.basis.tangent(condition.stage, *condition.directions(at.c), at.c)
+        matrix = jnp.concatenate([matrix, self.potential[:, None]], axis=1)
+        size = jnp.sqrt(jnp.mean(robust[:, None] * matrix**2, axis=0))
+        size = jnp.maximum(size, jnp.finfo(size.dtype).eps * jnp.max(size))
+        matrix = matrix / size[None]
+        normal = (matrix * robust[:, None]).T @ matrix / r.size
+        right = (matrix * robust[:, None]).T @ r / r.size
+        dead = 1e-6 * jnp.mean(size**2) / size**2  # functions that do nothing yet stay near
+        before = jnp.sum(robust * square)
+
+        def attempt(tried):
+            damping, *_, count = tried
+            diagonal = FLOOR + damping * (1 + dead)
+            step = cho_solve(cho_factor(normal + jnp.diag(diagonal)), right) / size
+            of_c, of_basis, of_potential = jnp.split(step, (at.c.size, step.size - 1))
+            trial = _Unknowns(
+                at.basis.trained(of_basis), at.c + of_c, at.of_potential + of_potential[0]
+            )
+            its = self.condition_of(trial.basis)
+            r = self.residual(trial)
+            det = determinant(response(its.control_of(trial.c), its.stage).matrix, its.h)
+            good = (jnp.sum(robust * r * r) < before) & (jnp.min(det) > 0)
+            damping = jnp.where(good, damping, jnp.minimum(8 * damping, DAMPING[2]))
+            return damping, trial, r, good, count + 1
+
+        def again(tried):
+            *_, good, count = tried
+            return ~good & (count < TRIALS)
+
+        start = (damping, at, r, jnp.asarray(False), jnp.asarray(0))
+        damping, trial, r_new, good, _ = jax.lax.while_loop(again, attempt, start)
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), (trial, r_new), (at, r))
+        return *kept, jnp.where(good, jnp.maximum(damping / 4, DAMPING[1]), damping)
