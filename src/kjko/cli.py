@@ -90,6 +90,7 @@ def run(
         with _resumable(folder):
             loop.start(loaded, folder)
             _tell_wave(folder)
+            _tell_checks(folder)
             _draw(folder)
 
 
@@ -104,6 +105,7 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
         with _resumable(folder):
             loop.resume(case, folder)
             _tell_wave(folder)
+            _tell_checks(folder)
             _draw(folder)
 
 
@@ -253,6 +255,18 @@ def _tell_wave(folder: Path) -> None:
         found, theory = measured.get(key), f"theory {exact:.5g}"  # a root's zero is 1e-16
         parts.append(f"{name} {'not seen' if found is None else f'= {found:.5g}'} ({theory})")
     typer.echo(f"wave of {where}: {', '.join(parts)}")
+
+
+def _tell_checks(folder: Path) -> None:
+    """A line on the checks of the density, and a warning if they fail."""
+    from kjko.run.reader import open_run
+    from kjko.run.trust import checks_of_density
+
+    line, warning = checks_of_density(open_run(folder).columns)
+    if line is not None:
+        typer.echo(line)
+    if warning is not None:
+        typer.echo(f"kjko: {warning}", err=True)
 
 
 def _free_folder(folder: Path) -> Path:

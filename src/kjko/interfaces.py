@@ -299,13 +299,15 @@ class AbstractSubproblem(eqx.Module):
 
 class FitInfo(eqx.Module):
     """What a fit reports: the loss on the particles it was fitted on and on the ones it has not
-    seen (nan if there are none), its iterations, and the share of the variance of log f − log f∞
-    that it explains on those (nan if it fits no values)."""
+    seen (nan if there are none), and its iterations. Of a fit of values of g = log f − log f∞: the
+    share of the mean square of g that it explains on those, and half the mean square of what it
+    leaves, `unresolved`, in units of the relative entropy ½ E[g²]; nan of any other."""
 
     loss: Float[Array, ""]
     loss_heldout: Float[Array, ""]
     iterations: Any
     explained: Any = np.nan
+    unresolved: Any = np.nan
 
 
 class AbstractFit(eqx.Module):

@@ -22,7 +22,7 @@ KEYS = [
     *("step", "time", "energy_kinetic", "energy_potential", "energy_external", "field_energy"),
     *("momentum", "entropy", "free_energy", "kl_stationary"),
     *("entropy_plain", "free_energy_plain", "kl_stationary_plain", "mass_check", "drift_error"),
-    *("loss", "loss_heldout", "fit_r2", "fit_iterations", "det_min"),
+    *("loss", "loss_heldout", "fit_r2", "unresolved", "fit_iterations", "det_min"),
     *("marginal_kl_x", "marginal_kl_v", "seconds"),
 ]
 DT = 0.2
@@ -255,7 +255,7 @@ def test_a_record_has_the_keys_in_order(double):
     later = record_of(problem, particles, step=4, info=info_with(u, particles, -0.125))
     assert list(start) == list(later) == KEYS
     of_a_step = {"drift_error", "loss", "loss_heldout", "fit_iterations", "det_min"}
-    of_values = {"fit_r2"}
+    of_values = {"fit_r2", "unresolved"}
     of_a_field = {"field_energy"}
     assert {key for key in KEYS if start[key] is None} == (
         of_a_step | of_values | of_a_field | {"seconds"}
@@ -276,7 +276,7 @@ def test_what_has_no_meaning_is_none(double):
     particles = kjko.sample(law, 20)
     record = record_of(problem, particles, step=1, info=info_with(particles.v, particles))
     missing = {key for key in KEYS if record[key] is None}
-    of_a_step = {"drift_error", "loss_heldout", "fit_r2", "seconds"}
+    of_a_step = {"drift_error", "loss_heldout", "fit_r2", "unresolved", "seconds"}
     unknown = {"kl_stationary", "kl_stationary_plain", "mass_check", "marginal_kl_x"}
     assert missing == {"field_energy"} | unknown | of_a_step
     assert len(record["marginal_kl_v"]) == 1

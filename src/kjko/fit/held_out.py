@@ -43,6 +43,18 @@ def random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
     return jax.random.permutation(order_key, rows)
 
 
+def unexplained(
+    residual: Float[Array, " m"], g: Float[Array, " m"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The share of the mean square of g that is explained, and half of the mean square that is not.
+
+    No residual counts as more than the mean square of g.
+    """
+    most = jnp.mean(g**2)
+    left, whole = (jnp.mean(jnp.minimum(values**2, most)) for values in (residual, g))
+    return 1 - left / whole, 0.5 * left
+
+
 class Best(NamedTuple):
     """The parameters that did best so far, and their losses."""
 

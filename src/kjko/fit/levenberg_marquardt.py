@@ -9,7 +9,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Int, Key
 
 from kjko.core import Stage
-from kjko.fit.held_out import number_held_out, random_rows
+from kjko.fit.held_out import number_held_out, random_rows, unexplained
 from kjko.fit.newton import safe_fraction
 from kjko.interfaces import (
     CONDITION,
@@ -80,19 +80,17 @@ class LevenbergMarquardt(AbstractFit):
         condition = subproblem.condition(start, stage.take(rows))
         values = _Values.of(condition, fitted)
         c = -last.coefficients / condition.strength
-        best, error, count = self._iterate(values, values.first(start.basis, c))
+        best, count = self._iterate(values, values.first(start.basis, c))
         solution = values.condition_of(best.basis).control_of(best.c)
         fraction = safe_fraction(response(solution, stage).matrix, subproblem.dt)
         found = eqx.tree_at(lambda u: u.coefficients, solution, fraction * solution.coefficients)
         parts = (slice(None, fitted), slice(fitted, None))
         loss, loss_heldout = (subproblem(found, condition.stage.take(part))[0] for part in parts)
-        explained = 1 - error / values.held_out_error(condition.right)
-        return found, FitInfo(loss, loss_heldout, count, explained)
+        left = unexplained(values.residual(best)[fitted:], condition.right[fitted:])
+        return found, FitInfo(loss, loss_heldout, count, *left)
 
-    def _iterate(
-        self, values: "_Values", start: "_Unknowns"
-    ) -> tuple["_Unknowns", Float[Array, ""], Int[Array, ""]]:
-        """The best iterate on the held-out particles, its error and the number of iterations."""
+    def _iterate(self, values: "_Values", start: "_Unknowns") -> tuple["_Unknowns", Int[Array, ""]]:
+        """The best iterate on the held-out particles, and the number of iterations."""
 
         def step(carry):
             now, r, damping, best, least, _, count = carry
@@ -110,8 +108,8 @@ class LevenbergMarquardt(AbstractFit):
         damping = jnp.asarray(DAMPING[0], r.dtype)
         least = values.held_out_error(r)
         carry = (start, r, damping, start, least, jnp.asarray(True), jnp.asarray(0))
-        *_, best, least, _, count = jax.lax.while_loop(go_on, step, carry)
-        return best, least, count
+        *_, best, _, _, count = jax.lax.while_loop(go_on, step, carry)
+        return best, count
 
 
 class _Unknowns(NamedTuple):

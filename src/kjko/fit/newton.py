@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage
-from kjko.fit.held_out import number_held_out, random_rows
+from kjko.fit.held_out import number_held_out, random_rows, unexplained
 from kjko.interfaces import (
     CONDITION,
     AbstractCondition,
@@ -75,14 +75,16 @@ class Newton(AbstractFit):
         fitted = rows.size - max(1, number_held_out(rows.size, self.held_out))
         condition = subproblem.condition(control, stage.take(rows))
         start = condition.linearise(jnp.zeros(control.basis.size, stage.v.dtype))
-        chosen, ridge, explained = choose_ridge(start, condition.right, fitted)
-        useful = explained > 0
+        chosen, ridge, useful = choose_ridge(start, condition.right, fitted)
         chosen = jnp.where(useful, chosen, 0.0)
         c, iterations = self._solve(subproblem.dt, condition, stage, start, ridge, chosen, useful)
         seen = condition.control_of(chosen)
         parts = (slice(None, fitted), slice(fitted, None))
         loss, loss_heldout = (subproblem(seen, condition.stage.take(part))[0] for part in parts)
-        return condition.control_of(c), FitInfo(loss, loss_heldout, iterations, explained)
+        left = unexplained(
+            (start.apply(chosen) - condition.right)[fitted:], condition.right[fitted:]
+        )
+        return condition.control_of(c), FitInfo(loss, loss_heldout, iterations, *left)
 
     def _solve(
         self,
@@ -190,9 +192,9 @@ def solve(
 
 def choose_ridge(
     design: AbstractDesign, g: Float[Array, " n"], fitted: int
-) -> tuple[Float[Array, " p"], Float[Array, ""], Float[Array, ""]]:
-    """The coefficients that do best on the rows from `fitted` on, their ridge, and the share of the
-    mean square of g that they explain there; not positive if they are no better than zero.
+) -> tuple[Float[Array, " p"], Float[Array, ""], Bool[Array, ""]]:
+    """The coefficients that do best on the rows from `fitted` on, their ridge, and if that is any
+    better than zero.
 
     All are tried: the error is no convex function of the ridge. Best is the least sum of squares,
     none counted as more than the mean square of g: one particle in ten thousand with a wrong log f
@@ -221,7 +223,7 @@ def choose_ridge(
     zero = jnp.zeros_like(right)
     start = (zero, (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype)))
     _, (c, ridge, least) = jax.lax.fori_loop(0, len(RIDGES), try_one, start)
-    return c, ridge, 1 - least / held_out_error(zero)
+    return c, ridge, least < held_out_error(zero)
 
 
 def safe_fraction(matrix: Float[Array, "n d d"], dt: Float[Array, ""]) -> Float[Array, ""]:

@@ -223,8 +223,7 @@ def _repeat(
 def _told(info: SequentialInfo) -> SequentialInfo:
     """With the types that it has whatever the fit is."""
     dtype = info.det_min.dtype
-    numbers = (info.fit.loss, info.fit.loss_heldout, info.fit.explained)
-    loss, heldout, explained = (jnp.asarray(a, dtype) for a in numbers)
+    fit = jax.tree.map(lambda number: jnp.asarray(number, dtype), info.fit)
     iterations = jnp.asarray(info.fit.iterations, jnp.int32)
-    fit = FitInfo(loss, heldout, iterations, explained)
+    fit = eqx.tree_at(lambda i: i.iterations, fit, iterations)
     return SequentialInfo(fit, info.applied, info.det_min)

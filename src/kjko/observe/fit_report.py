@@ -14,9 +14,10 @@ from kjko.problem import Problem
 
 class FitReport(AbstractObservable):
     """`loss` and `loss_heldout`: the objective on the fitted and on the held-out particles, minus
-    its value at u = 0. `fit_r2`: the share of the variance of log f − log f∞, of the frozen bath,
-    that the fit explains on the held-out particles; null if it fits no values. `fit_iterations`.
-    `det_min`: the smallest determinant of the step. Null without a control.
+    its value at u = 0. `fit_r2`: the share of the mean square of g = log f − log f∞, of the frozen
+    bath, that the fit explains on the held-out particles, and `unresolved`, half the mean square of
+    what it leaves: what the relative entropy ½ E[g²] may be wrong by; null if it fits no values.
+    `fit_iterations`. `det_min`: the smallest determinant of the step. Null without a control.
     """
 
     collides: bool = True
@@ -24,6 +25,7 @@ class FitReport(AbstractObservable):
         "loss",
         "loss_heldout",
         "fit_r2",
+        "unresolved",
         "fit_iterations",
         "det_min",
     )
@@ -43,10 +45,12 @@ class FitReport(AbstractObservable):
         record: Record = dict.fromkeys(self.keys)
         if info is None or info.fit is None:
             return record
-        held, explained = float(info.fit.loss_heldout), float(info.fit.explained)
+        held = float(info.fit.loss_heldout)
         record["loss"] = float(info.fit.loss) if self.collides else None
         record["loss_heldout"] = None if np.isnan(held) else held
-        record["fit_r2"] = None if np.isnan(explained) else explained
+        of_values = {"fit_r2": info.fit.explained, "unresolved": info.fit.unresolved}
+        known = {key: float(number) for key, number in of_values.items()}
+        record |= {key: None if np.isnan(number) else number for key, number in known.items()}
         record["fit_iterations"] = int(info.fit.iterations)
         record["det_min"] = None if info.det_min is None else float(info.det_min)
         return record
