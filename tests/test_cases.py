@@ -11,9 +11,24 @@ from kjko.run.loop import start
 from kjko.run.series import read_series
 
 SMALL = ["particles.number=200", "output.histogram_every=2"]
+ALIKE = (  # cases that are another one with other numbers
+    "bump-on-tail-1d",
+    "mixture-3d",
+    "ring-2d",
+    "rotated-well-3d",
+    "two-stream-1d-strong",
+    "vpfp-1d1v-paper-strong",
+    "vpfp-1d3v-paper-strong",
+)
+EACH = [pytest.param(n, marks=[pytest.mark.slow] * (n in ALIKE)) for n in cases.names()]
 
 
 @pytest.mark.parametrize("name", cases.names())
+def test_it_can_be_built(name):
+    load(name, ["particles.number=200"]).build()
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_three_steps(name, tmp_path):
     end_time = f"solver.end_time={3 * load(name).solver.time_step}"
     case = load(name, [*SMALL, end_time])
