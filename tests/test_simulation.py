@@ -167,7 +167,7 @@ def test_a_non_finite_value_stops_the_run():
 def test_a_fold_stops_the_run():
     problem = asymmetric_problem(1)
     control = eqx.tree_at(lambda c: c.weight, kjko.Affine(1), jnp.array([[0.0, -25.0]]))
-    method, particles = kjko.JKO(control, Replay()), kjko.sample(problem.law, 50)
+    method, particles = kjko.Score(control, Replay()), kjko.sample(problem.law, 50)
     with pytest.raises(kjko.NumericalFailure, match="det_min = -1.5 at step 1"):
         last(kjko.simulate(problem, method, particles, time_step=0.1, end_time=0.5))
 

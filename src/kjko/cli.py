@@ -90,8 +90,8 @@ def run(
         with _resumable(folder):
             loop.start(loaded, folder)
             _tell_wave(folder)
-            _tell_checks(folder)
             _draw(folder)
+            _tell_checks(folder)
 
 
 @app.command()
@@ -105,8 +105,8 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
         with _resumable(folder):
             loop.resume(case, folder)
             _tell_wave(folder)
-            _tell_checks(folder)
             _draw(folder)
+            _tell_checks(folder)
 
 
 @app.command()

@@ -89,10 +89,9 @@ def rotated_problem(direction, mass=1.0):
     return kjko.Problem(kjko.External(well), law=law, mass=mass)
 
 
-@pytest.mark.parametrize("direction", [[1.0, 2.0], [1.0, -0.5, 0.3]])
-def test_a_rotated_well(direction):
+def test_a_rotated_well():
     """At t = 0 the law is the initial one; later its relative entropy falls, at rest it is zero."""
-    problem = rotated_problem(direction, mass=2.0)
+    problem = rotated_problem([1.0, -0.5, 0.3], mass=2.0)
     law = known_law(problem, [0.0, 0.5])
     particles = kjko.sample(problem.law, 2000)
     x, v = (np.asarray(a, dtype=float) for a in (particles.x, particles.v))
@@ -102,8 +101,7 @@ def test_a_rotated_well(direction):
     score = jax.vmap(jax.grad(problem.law.log_density, argnums=1))(particles.x, particles.v)
     np.testing.assert_allclose(law.score(0.0, x, v)[middle], score[middle], atol=0.05)
     assert 0 < law.kl(0.5) < law.kl(0.0)
-    dimension = len(direction)
-    log_z = float(kjko.reference.stationary(problem, dimension).log_normaliser)
+    log_z = float(kjko.reference.stationary(problem, 3).log_normaliser)
     expected = 2 * (law.kl(0.5) - log_z + np.log(2.0))
     assert law.free_energy(0.5) == pytest.approx(expected, rel=1e-3)
 

@@ -17,7 +17,7 @@ def test_a_resolved_density():
 
 
 def test_a_warning_names_the_first_time_and_the_worst():
-    _, warning = checks_of_density(columns([0.05, 0.2]))
+    _, warning = checks_of_density(columns([0.09, 0.2]))
     assert warning is not None
     assert warning.startswith("the density is not resolved from t = 0.1 on")
     assert "wrong by 0.2;" in warning

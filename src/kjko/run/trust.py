@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-RESOLVED = 0.03  # of `unresolved`; see "Checks of the density" in docs/design_decisions.md
+RESOLVED = 0.08  # of `unresolved`; see "Checks of the density" in docs/design_decisions.md
 
 
 def checks_of_density(columns: Mapping[str, np.ndarray]) -> tuple[str | None, str | None]:
