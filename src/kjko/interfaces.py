@@ -160,7 +160,7 @@ class AbstractTrainableBasis(AbstractBasis):
 
     @abc.abstractmethod
     def values(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " p"]:
-        """Φ(x, v)."""
+        """Φ(x, v); the first function is one."""
 
     @abc.abstractmethod
     def tangent(

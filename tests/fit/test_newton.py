@@ -392,7 +392,7 @@ def test_no_particle_folds_fitted_or_not(double):
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
-def testsafe_fraction(d, double):
+def test_safe_fraction(d, double):
     """That of the least eigenvalue: two negative ones have a positive determinant."""
     dt, rng = 0.5, np.random.default_rng(d)
     found = []

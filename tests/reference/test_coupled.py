@@ -101,6 +101,11 @@ def test_a_rotated_well():
     score = jax.vmap(jax.grad(problem.law.log_density, argnums=1))(particles.x, particles.v)
     np.testing.assert_allclose(law.score(0.0, x, v)[middle], score[middle], atol=0.05)
     assert 0 < law.kl(0.5) < law.kl(0.0)
+    many = kjko.sample(problem.law, 2**14, sampling="low-discrepancy")
+    z = np.sort(np.concatenate([many.x, many.v], axis=1).astype(float), axis=0)
+    for coordinate in range(6):
+        at = law.distribution(0.0, coordinate, z[:, coordinate])
+        np.testing.assert_allclose(at, (np.arange(len(z)) + 0.5) / len(z), atol=4e-3)
     log_z = float(kjko.reference.stationary(problem, 3).log_normaliser)
     expected = 2 * (law.kl(0.5) - log_z + np.log(2.0))
     assert law.free_energy(0.5) == pytest.approx(expected, rel=1e-3)

@@ -25,3 +25,9 @@ def test_a_warning_names_the_first_time_and_the_worst():
 
 def test_a_method_without_values():
     assert checks_of_density({"time": np.array([0.0, 0.1])}) == (None, None)
+
+
+def test_what_is_not_known_is_left_out():
+    given = {"time": np.array([0.0, 0.1]), "mass_check": np.array([0.0, np.nan])}
+    assert checks_of_density(given) == (None, None)
+    assert checks_of_density({}) == (None, None)

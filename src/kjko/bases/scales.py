@@ -58,6 +58,13 @@ def least_width(low: Float[Array, "..."], high: Float[Array, "..."]) -> Float[Ar
     return jnp.where(largest > 0, 8 * jnp.finfo(low.dtype).eps * largest, 1.0)
 
 
+def standardised(values: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Of mean zero and deviation one; zero where they differ by no more than rounding."""
+    low, high = jnp.min(values), jnp.max(values)
+    rest = (values - jnp.mean(values)) / jnp.maximum(jnp.std(values), least_width(low, high))
+    return jnp.where(high - low > least_width(low, high), rest, 0.0)
+
+
 def _width(z: Float[Array, "n d"]) -> Float[Array, " d"]:
     """The standard deviation, or more where that is rounding: keeps a division by it finite."""
     return jnp.maximum(jnp.std(z, axis=0), least_width(jnp.min(z, axis=0), jnp.max(z, axis=0)))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Int, Key
 
+from kjko.bases.scales import standardised
 from kjko.core import Stage
 from kjko.fit.held_out import number_held_out, random_rows, unexplained
 from kjko.fit.newton import safe_fraction
@@ -131,8 +132,7 @@ class _Values(eqx.Module):
     @classmethod
     def of(cls, condition: AbstractCondition, fitted: int) -> "_Values":
         potential, g = condition.stage.potential, condition.right
-        potential = potential - jnp.mean(potential)
-        potential /= jnp.maximum(jnp.std(potential), jnp.finfo(g.dtype).tiny)
+        potential = standardised(potential)
         log_relaxed = -g - jax.nn.logsumexp(-g) + jnp.log(g.size)
         relaxed = jnp.exp(jnp.minimum(log_relaxed, LARGEST))
         weights = 1 - RELAXED + RELAXED * relaxed / jnp.mean(relaxed)
@@ -148,7 +148,8 @@ class _Values(eqx.Module):
         zero = jnp.zeros((), c.dtype)
         r = self.residual(_Unknowns(basis, c, zero))
         columns = jnp.stack([jnp.ones_like(r), self.potential])
-        of_one, of_potential = jnp.linalg.lstsq((columns * self.seen[None]).T, self.seen * r)[0]
+        root = jnp.sqrt(self.seen)
+        of_one, of_potential = jnp.linalg.lstsq((columns * root[None]).T, root * r)[0]
         r = r - of_one - of_potential * self.potential
         better = jnp.sum(self.seen * r**2) < jnp.sum(self.seen * self.condition.right**2)
         c = jnp.where(better, c.at[0].add(of_one), 0.0)  # the first function is one

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from kjko.core import Particles, Response, Stage, State
-from kjko.core.checks import expect_one_of
+from kjko.core.checks import expect, expect_one_of
 from kjko.fit import Newton
 from kjko.interfaces import (
     CONDITION,
@@ -48,7 +48,8 @@ class JKO(AbstractSequential):
     "linear" is the paper's h ∇ᵥ·u (Remark 2); it makes the empirical objective unbounded below, see
     docs/design_decisions.md. `damping`: the rate, in units of ε, at which detail of log f that the
     functions of a trained basis do not resolve is damped (`kjko.methods.resolution`); 0 leaves it,
-    as the paper does. Raises ValueError for parts that do not go together.
+    as the paper does. Voids are not
+    filled where the problem is traced, as under `jax.vmap`. Raises ValueError for parts that do not go together.
     """
 
     control: Control
@@ -61,6 +62,7 @@ class JKO(AbstractSequential):
 
     def __check_init__(self):
         expect_one_of("log_det", self.log_det, LogDet)
+        expect("damping", self.damping, lambda rate: rate >= 0, ">= 0 (0 leaves all detail)")
 
     @property
     def offers(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Key
 
 from kjko.bases import Quadratics
+from kjko.bases.scales import standardised
 from kjko.core import Particles, Stage
 from kjko.core.checks import is_traced
 from kjko.fit.held_out import random_rows
@@ -84,8 +85,7 @@ def resolved(
     bath = stage.bath
     energy = 0.5 * jnp.sum((stage.v - bath.velocity) ** 2, axis=-1) + stage.potential
     rows = random_rows(stage.v.shape[0], PARTICLES, key)
-    scale = jnp.maximum(jnp.std(stage.potential), jnp.finfo(energy.dtype).tiny)
-    potential = (stage.potential - jnp.mean(stage.potential)) / scale
+    potential = standardised(stage.potential)
 
     def functions(x, v, potential):
         return jnp.append(basis.values(x, v), potential)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import null_space
+from scipy.stats import norm
 
 from kjko.flow import External
 from kjko.flow.potentials import DoubleWell, Quadratic, RotatedWell
@@ -15,7 +16,9 @@ from kjko.problem import Problem
 from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.gaussian import ExactGaussian, exact_gaussian
 
-UNCOUPLED = 1e-5  # of the largest entry of a covariance
+UNCOUPLED = 1e-5  # of the largest entry of a covariance, or of a unit vector
+QUANTILES = 400  # of a normal law, for a mean over it
+TINY = 1e-12
 
 
 class RotatedLaw:
@@ -58,22 +61,23 @@ class RotatedLaw:
         return self.along.log_f(time, *along) + self.across.log_f(time, *across)
 
     def distribution(self, time: float, coordinate: int, values: np.ndarray) -> np.ndarray:
-        """Of a coordinate of x or v, which is along e or across it.
+        """Of a coordinate of (x, v): the sum of a part along e and a normal one across it.
 
-        Raises ValueError for one that is neither.
+        The mean over the normal one's quantiles.
         """
-        d = len(self.frame)
-        of_v, component = divmod(coordinate, d)
-        own = self.frame[:, component]
-        row = int(np.argmax(np.abs(own)))
-        if abs(own[row]) < 1 - UNCOUPLED:
-            raise ValueError("the distribution of a coordinate that is not along the frame")
-        sign = np.sign(own[row])
-        if row == 0:
-            below = self.along.distribution(time, of_v, sign * values)
-        else:
-            below = self.across.distribution(time, of_v * (d - 1) + row - 1, sign * values)
-        return below if sign > 0 else 1 - below
+        of_v, component = divmod(coordinate, len(self.frame))
+        along, *across = self.frame[:, component]
+        weights = np.zeros(2 * len(across))
+        weights[of_v * len(across) : (of_v + 1) * len(across)] = across
+        mean, covariance = self.across.at(time)
+        mean, width = weights @ mean, np.sqrt(weights @ covariance @ weights)
+        if abs(along) < UNCOUPLED:
+            return norm.cdf(values, mean, width)
+        rest = norm.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, mean, max(width, TINY))
+        below = np.mean(
+            [self.along.distribution(time, of_v, (values - part) / along) for part in rest], axis=0
+        )
+        return below if along > 0 else 1 - below
 
     def _split(self, x: Points, v: Points) -> tuple[tuple[Points, Points], tuple[Points, Points]]:
         y, w = x @ self.frame.T, v @ self.frame.T

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kjko.case import BadInput, Case
+from kjko.initial import Gaussian
 from kjko.observe import DriftError
 from kjko.reference import exact_gaussian
 from kjko.simulation import simulate
@@ -67,7 +68,8 @@ def converge(case: Case, time_steps: list[float], progress: Callable[[str], None
 def _errors(case: Case) -> dict[str, float]:
     problem, method, particles, time_step, *_ = case.build()
     z = _phase(particles)
-    exact = exact_gaussian(problem, z.mean(axis=0), np.cov(z.T, bias=True))
+    gaussian = isinstance(problem.law, Gaussian)
+    exact = exact_gaussian(problem, z.mean(axis=0), np.cov(z.T, bias=True)) if gaussian else None
     if exact is None:
         raise BadInput("problem: no exact law; the study needs a gaussian law in a quadratic")
     run = simulate(
