@@ -11,11 +11,15 @@ from problems import (
     asymmetric_problem,
     collision_stage,
     free,
+    jko_step,
     strong_control,
 )
 
 import kjko
+from kjko.core import Response
 from kjko.methods.barrier import BARRIER, extended_log
+from kjko.methods.sequential import held_fraction
+from kjko.simulation import take_step
 from kjko.splitting.transport import log_determinant, move, response
 
 ZERO = jnp.zeros(())
@@ -146,3 +150,27 @@ def test_linear_log_determinant_has_no_minimum(double):
     assert loss("linear", 1e6) < 0
     assert loss("linear", 1e6) / loss("linear", 1e5) == pytest.approx(10, rel=0.02)
     assert abs(loss("exact", 1e6)) < 1e-2 * abs(loss("linear", 1e6))
+
+
+def test_no_control_is_cut_by_chance():
+    """A sample that is colder than its law, whose exact control raises the sample's free energy."""
+    law = kjko.Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.1]])
+    problem = kjko.Problem(kjko.External(kjko.Quadratic([[1.0]], [0.0])), law=law)
+    particles = kjko.sample(law, 100)
+    v = 0.9 * (particles.v - jnp.mean(particles.v)) / jnp.std(particles.v)
+    log_f = jax.vmap(law.log_density)(particles.x, v)
+    method = kjko.JKO(kjko.Gradient(kjko.Quadratics(1)))
+    state = method.init(problem, kjko.Particles(particles.x, v, log_f), 0.1)
+    state, _ = take_step(problem, method, state)
+    assert state.memory.fraction == 1
+
+
+def test_a_control_that_heats_is_cut():
+    """One that a fit has got wrong: it drives particles of the stationary law apart."""
+    problem = kjko.Problem(kjko.External(kjko.Quadratic([[1.0]], [0.0])))
+    particles = kjko.sample(kjko.Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]), 1000)
+    stage = collision_stage(problem, particles)
+    subproblem = jko_step(problem, 0.05, 0.1)
+    for slope, most, least in ((10.0, 0.5, 0.0), (-0.1, 1.0, 1.0)):  # the second by chance's size
+        by = Response(slope * stage.v, slope * jnp.ones((1000, 1, 1)), slope * jnp.ones(1000))
+        assert least <= held_fraction(subproblem, by, stage) <= most
