@@ -199,7 +199,7 @@ def compare(
 
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
-    """Hold a run to the exact law or a grid solution, print its errors and draw them."""
+    """Hold a run to the exact law, a grid solution or the law it tends to; print, draw errors."""
     with _exit_codes():
         from kjko.run.loop import read_case
         from kjko.studies import verify as verification

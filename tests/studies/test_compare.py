@@ -206,6 +206,28 @@ def test_verify(name, tmp_path):
     assert figure == "figure: run/figures/verify.png" and (tmp_path / figure[8:]).is_file()
 
 
+def test_verify_by_the_law_at_the_end(tmp_path):
+    """No law is known before: the note says so, and what is relative to it is the entropy."""
+    few = ["particles.number=400", "solver.end_time=0.1", "output.snapshot_times=[0.1]"]
+    start(load("ring-2d", [*few, "solver.method.kind=score"]), tmp_path / "run")
+    result = verify(read_case(tmp_path / "run"), tmp_path / "run")
+    note, heading, *_ = result.table().splitlines()
+    assert note.startswith("held to the stationary law") and heading.startswith("t  ")
+    recorded = [record["kl_stationary"] for record in read_series(tmp_path / "run")]
+    np.testing.assert_array_equal(result.series["KL error"], recorded)
+    assert result.marginal.min() > 2  # far from rest
+
+
+def test_verify_without_collisions(tmp_path):
+    """log f is carried along exactly, but for the integrator of order two."""
+    few = ["particles.number=400", "solver.end_time=0.5", "problem.collision_rate=0"]
+    start(load("ring-2d", [*few, "solver.time_step=0.01"]), tmp_path / "run")
+    result = verify(read_case(tmp_path / "run"), tmp_path / "run")
+    assert result.note == "" and np.abs(result.density).max() < 0.02
+    assert np.abs(result.series["free-energy error"]).max() < 0.1  # of the sampling
+    assert result.marginal.max() < 1
+
+
 def test_verify_of_stochastic_particles(tmp_path):
     langevin = ["solver.method.kind=langevin", "particles.number=200", "solver.end_time=0.5"]
     start(load("gaussian-1d", langevin), tmp_path / "run")
@@ -231,8 +253,9 @@ def test_verify_of_a_plasma(tmp_path):
 
 def test_what_verify_refuses(tmp_path):
     assert "expected a run folder" in line(command("verify", "absent"), 2)
-    start(load("multiwell-3d", ["particles.number=60", "solver.end_time=0.1"]), tmp_path / "run")
-    assert line(command("verify", "run"), 2).startswith("run: no law is known to hold it to")
+    start(load("landau-2d", ["particles.number=60", "solver.end_time=0.1"]), tmp_path / "run")
+    said = line(command("verify", "run"), 2)
+    assert said.startswith("run: no law is known to hold it to") and "collisions: f tends" in said
     for file in (tmp_path / "run" / "snapshots").glob("step_*.h5"):
         file.unlink()
     assert "expected a run with a series and snapshots" in line(command("verify", "run"), 2)

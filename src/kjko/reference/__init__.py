@@ -1,5 +1,7 @@
 """Independent answers to hold a run against. They share nothing with the solver but the problem."""
 
+from kjko.reference.collisionless import ExactImage as ExactImage
+from kjko.reference.collisionless import exact_image as exact_image
 from kjko.reference.dispersion import debye_ratio as debye_ratio
 from kjko.reference.dispersion import langmuir_root as langmuir_root
 from kjko.reference.dispersion import two_beam_root as two_beam_root
@@ -11,6 +13,8 @@ from kjko.reference.errors import score_error as score_error
 from kjko.reference.errors import sliced_wasserstein as sliced_wasserstein
 from kjko.reference.gaussian import ExactGaussian as ExactGaussian
 from kjko.reference.gaussian import exact_gaussian as exact_gaussian
+from kjko.reference.gibbs import GibbsLaw as GibbsLaw
+from kjko.reference.gibbs import gibbs_law as gibbs_law
 from kjko.reference.grid import GridSolution as GridSolution
 from kjko.reference.grid import grid_solution as grid_solution
 from kjko.reference.grid_density import GridDensity as GridDensity

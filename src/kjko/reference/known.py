@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from kjko.problem import Problem
+from kjko.reference.collisionless import exact_image
 from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.gaussian import exact_gaussian
 from kjko.reference.grid import CELLS, GridSolution, grid_solution
@@ -74,13 +75,13 @@ class GridLaw:
 
 
 def closed_form(problem: Problem) -> KnownLaw | None:
-    """The exact law at all times, where it is known in closed form."""
-    return exact_gaussian(problem) or exact_mixture(problem)
+    """The exact law at all times, where it is known in closed form, or by following points."""
+    return exact_gaussian(problem) or exact_mixture(problem) or exact_image(problem)
 
 
 def known_law(problem: Problem, times: Sequence[float]) -> KnownLaw:
-    """The exact law of a Gaussian or a mixture of them; that of one dimension, rotated; else, with
-    one position and one velocity, the grid's at these times.
+    """The exact law of a Gaussian or a mixture of them, or without collisions; that of one
+    dimension, rotated; else, with one position and one velocity, the grid's at these times.
 
     Raises ValueError, with the reason, if there is none of them.
     """

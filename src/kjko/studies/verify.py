@@ -7,7 +7,15 @@ import numpy as np
 
 from kjko.case import BadInput, Case
 from kjko.figures.errors import draw_verification
-from kjko.reference import KnownLaw, density_error, known_law, marginal_error
+from kjko.problem import Problem
+from kjko.reference import (
+    GibbsLaw,
+    KnownLaw,
+    density_error,
+    gibbs_law,
+    known_law,
+    marginal_error,
+)
 from kjko.run.reader import Run, open_run
 
 SERIES = {  # of the series, by heading: each less the law's own
@@ -15,6 +23,9 @@ SERIES = {  # of the series, by heading: each less the law's own
     "free-energy error": "free_energy",
     "field-energy error": "field_energy",
 }
+AT_REST = (
+    "held to the stationary law, as that of all times is not known: errors once f has come to rest"
+)
 
 
 class Verification(NamedTuple):
@@ -22,7 +33,7 @@ class Verification(NamedTuple):
 
     `series`: of the relative entropy, the free energy and the field energy, where the run has them.
     `drift_error`: (34), as it was recorded. `marginal`: over that of exact samples. `density`: root
-    mean square of log f less the law's.
+    mean square of log f less the law's. `note`: what the law is, if it is not that of the time.
     """
 
     times: np.ndarray
@@ -31,9 +42,10 @@ class Verification(NamedTuple):
     snapshot_times: np.ndarray
     marginal: np.ndarray
     density: np.ndarray
+    note: str = ""
 
     def table(self) -> str:
-        """A line for each snapshot."""
+        """A line for each snapshot, after the note."""
         headings = ["t", *self.series, "score error", "marginal error / floor", "rms log f error"]
         rows = [headings]
         for i, time in enumerate(self.snapshot_times):
@@ -43,13 +55,13 @@ class Verification(NamedTuple):
             rows.append([f"{time:g}", *("-" if np.isnan(n) else f"{n:.3g}" for n in numbers)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(line.rstrip() for line in ([self.note] if self.note else []) + lines)
 
 
 def verify(case: Case, folder: Path) -> Verification:
-    """Hold the run in a folder to the exact law or to a grid solution.
+    """Hold the run in a folder to the exact law, a grid solution or else the law it tends to.
 
-    Raises BadInput if neither is known or there is no snapshot, OSError if one cannot be read.
+    Raises BadInput if none is known or there is no snapshot, OSError if one cannot be read.
     """
     try:
         run = open_run(folder)
@@ -66,11 +78,15 @@ def verify(case: Case, folder: Path) -> Verification:
     try:
         law = known_law(problem, [*times, end])
     except ValueError as error:
-        raise BadInput(
-            f"{folder}: no law is known to hold it to; expected a Gaussian problem, or one that a"
-            f" grid resolves ({error})"
-        ) from None
+        law = _at_rest(problem, f"{folder}: no law is known to hold it to: {error}")
     return _hold(law, run)
+
+
+def _at_rest(problem: Problem, unknown: str) -> GibbsLaw:
+    try:
+        return gibbs_law(problem)
+    except ValueError as error:
+        raise BadInput(f"{unknown}; nor one that it tends to: {error}") from None
 
 
 def _hold(law: KnownLaw, run: Run) -> Verification:
@@ -96,6 +112,7 @@ def _hold(law: KnownLaw, run: Run) -> Verification:
         snapshot_times=run.times,
         marginal=np.array([marginal_error(law, t, s["x"], s["v"]) for t, s in at]),
         density=np.array([density_error(law, t, s["x"], s["v"], s["log_f"]) for t, s in at]),
+        note=AT_REST if isinstance(law, GibbsLaw) else "",
     )
 
 
