@@ -1,5 +1,6 @@
 """Whole runs: JKO with every splitting, sampled moments, compilation, memory, what goes on."""
 
+import math
 import tracemalloc
 from itertools import islice
 from typing import ClassVar
@@ -167,7 +168,8 @@ def test_a_non_finite_value_stops_the_run():
 def test_a_fold_stops_the_run():
     problem = asymmetric_problem(1)
     control = eqx.tree_at(lambda c: c.weight, kjko.Affine(1), jnp.array([[0.0, -25.0]]))
-    method, particles = kjko.Score(control, Replay()), kjko.sample(problem.law, 50)
+    method = kjko.Score(control, Replay(), kjko.Lie())  # which is not cut
+    particles = kjko.sample(problem.law, 50)
     with pytest.raises(kjko.NumericalFailure, match="det_min = -1.5 at step 1"):
         last(kjko.simulate(problem, method, particles, time_step=0.1, end_time=0.5))
 
@@ -253,19 +255,6 @@ def test_blocks_make_no_difference(splitting, monkeypatch, double):
         np.testing.assert_allclose(a, b, atol=1e-13)
 
 
-def test_number_of_substeps():
-    """The fewest, of odd number, with εΔt ≤ 0.3 in each; only where the stage can be cut."""
-    substeps = kjko.StrangMidpoint().substeps
-    for collisions in (1e-6, 0.1, 0.3, 0.1 * 3):
-        assert substeps(collisions) == 1
-    for collisions in (0.31, 0.89, 0.9, 0.91, 1.0, 2.0, 7.3, 100.0):
-        n = substeps(collisions)
-        assert n % 2 == 1 and n >= 3
-        assert collisions / n <= 0.3 * (1 + 1e-6) < collisions / (n - 2)
-    for splitting in SPLITTINGS[:-1]:
-        assert splitting.substeps(100.0) == 1
-
-
 def gaussian_fits():
     """Fits that are exact for a Gaussian law."""
     return {
@@ -315,11 +304,10 @@ def test_strong_collisions(covariance, name, double):
 class Whole(kjko.StrangMidpoint):
     """The collision in one part."""
 
-    def substeps(self, collisions):
-        return 1
+    largest: ClassVar[float] = math.inf
 
 
-def test_substeps_are_more_accurate(double):
+def test_parts_are_more_accurate(double):
     """εΔt = 0.9, from a hot law of the sample's own moments, so that there is no sampling error."""
     law = kjko.Gaussian(np.array([0.5, 1.0]), np.array([[1.0, 0.3], [0.3, 4.0]]))
     potential = kjko.Quadratic(2 * np.eye(1), np.zeros(1))

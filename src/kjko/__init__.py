@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from kjko.flow.potentials import Quadratic as Quadratic
     from kjko.flow.potentials import RotatedWell as RotatedWell
     from kjko.flow.potentials import Sine as Sine
+    from kjko.history import log_density as log_density
+    from kjko.history import score as score
     from kjko.initial import CosinePosition as CosinePosition
     from kjko.initial import Gaussian as Gaussian
     from kjko.initial import GaussianMixture as GaussianMixture
@@ -107,6 +109,7 @@ _HOME = {
         "RotatedWell",
         "Sine",
     ),
+    "history": ("log_density", "score"),
     "initial": (
         "CosinePosition",
         "Gaussian",

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
@@ -144,6 +145,14 @@ class AbstractBasis(eqx.Module):
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> Float[Array, ""]:
         """Φ(x, v) · c."""
+
+    def derivatives(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
+    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        """∇ᵥ and ∇ᵥ² of Φ(x, v) · c."""
+        gradient = jax.grad(self.potential, argnums=1)
+        slope, along = jax.linearize(lambda v: gradient(x, v, c), v)
+        return slope, jax.vmap(along, out_axes=-1)(jnp.eye(v.size, dtype=v.dtype))
 
     @abc.abstractmethod
     def design(
@@ -301,13 +310,16 @@ class FitInfo(eqx.Module):
     """What a fit reports: the loss on the particles it was fitted on and on the ones it has not
     seen (nan if there are none), and its iterations. Of a fit of values of g = log f − log f∞: the
     share of the mean square of g that it explains on those, and half the mean square of what it
-    leaves, `unresolved`, in units of the relative entropy ½ E[g²]; nan of any other."""
+    leaves, `unresolved`, in units of the relative entropy ½ E[g²]; nan of any other. `ridge`: the
+    one with which it fits its functions to values.
+    """
 
     loss: Float[Array, ""]
     loss_heldout: Float[Array, ""]
     iterations: Any
     explained: Any = np.nan
     unresolved: Any = np.nan
+    ridge: Any = np.nan
 
 
 class AbstractFit(eqx.Module):
@@ -344,17 +356,14 @@ class AbstractSplitting(eqx.Module):
 
     A step is `prepare`, then the control moves the particles over Δt, then `finish`. The control is
     fitted for a step of `fraction` · Δt: 1 is implicit Euler (JKO), ½ the implicit midpoint rule.
-    `acts_after`: the control acts after the flow, on v alone.
+    `acts_after`: the control acts after the flow, on v alone. `largest`: the largest εΔt of a move,
+    which is cut into parts with a control each where there is more of it; infinite where it cannot
+    be cut. Only where the control acts after the flow can it.
     """
 
     fraction: eqx.AbstractClassVar[float]
     acts_after: eqx.AbstractClassVar[bool]
-
-    @abc.abstractmethod
-    def substeps(self, collisions: Float[Array, ""]) -> Any:
-        """Into how many equal parts the control's move is cut, given the largest εΔt: an odd
-        number. Each part has a control of its own. Only where it acts after the flow can it be cut.
-        """
+    largest: eqx.AbstractClassVar[float]
 
     @abc.abstractmethod
     def prepare(
@@ -367,6 +376,30 @@ class AbstractSplitting(eqx.Module):
         self, problem: "Problem", field: FieldState, particles: Particles, t: Array, dt: Array
     ) -> tuple[Particles, FieldState]:
         """What is left of the flow up to t + dt, after the control has acted."""
+
+    def undo_prepare(
+        self,
+        problem: "Problem",
+        fields: tuple[FieldState, FieldState],
+        particles: Particles,
+        t: Array,
+        dt: Array,
+    ) -> Particles:
+        """Where particles that are about to collide were at t, if the control acts after the flow.
+        `fields`: before and after it.
+        """
+        raise NotImplementedError
+
+    def undo_finish(
+        self,
+        problem: "Problem",
+        fields: tuple[FieldState, FieldState],
+        particles: Particles,
+        t: Array,
+        dt: Array,
+    ) -> Particles:
+        """Where particles that are at t + dt were just after the collision, likewise."""
+        raise NotImplementedError
 
 
 class Applied(eqx.Module):

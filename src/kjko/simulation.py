@@ -23,8 +23,9 @@ def take_step(
 
 def evolve(
     problem: Problem, method: AbstractMethod, observer: Observer, state: State, steps: int
-) -> Iterator[tuple[State, Record]]:
-    """Take steps until the state has `steps` of them; yield each state with its record.
+) -> Iterator[tuple[State, AbstractStepInfo, Record]]:
+    """Take steps until the state has `steps` of them; yield each state with what the step told and
+    its record.
 
     What the method learns before the first step counts to that step's seconds.
 
@@ -38,7 +39,7 @@ def evolve(
         record = observer(state, info)
         record["seconds"] = time.perf_counter() - start
         check(record)
-        yield state, record
+        yield state, info, record
         start = time.perf_counter()
 
 
@@ -80,7 +81,8 @@ def simulate(
     record = observer(state, None)
     check(record)
     yield state, record
-    yield from evolve(problem, method, observer, state, steps)
+    for after, _, record in evolve(problem, method, observer, state, steps):
+        yield after, record
 
 
 def _begin(

@@ -157,7 +157,7 @@ def test_no_control_is_cut_by_chance():
     law = kjko.Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.1]])
     problem = kjko.Problem(kjko.External(kjko.Quadratic([[1.0]], [0.0])), law=law)
     particles = kjko.sample(law, 100)
-    v = 0.9 * (particles.v - jnp.mean(particles.v)) / jnp.std(particles.v)
+    v = 0.995 * (particles.v - jnp.mean(particles.v)) / jnp.std(particles.v)
     log_f = jax.vmap(law.log_density)(particles.x, v)
     method = kjko.JKO(kjko.Gradient(kjko.Quadratics(1)))
     state = method.init(problem, kjko.Particles(particles.x, v, log_f), 0.1)

@@ -8,7 +8,8 @@ from problems import asymmetric_problem, collision_stage
 
 import kjko
 from kjko.bases import Quadratics
-from kjko.methods.resolution import Equilibrium, filling, projection, resolved
+from kjko.bases.dense import Dense
+from kjko.methods.resolution import Equilibrium, filling, projection, resolution
 
 
 def gaussian_pair(number=20_000, d=2):
@@ -24,11 +25,13 @@ def test_the_projection_keeps_moments_and_lowers_the_entropy(double):
     z, functions = gaussian_pair()
     smooth = functions @ jnp.asarray([0.3, 0.1, -0.2, 0.2, 0.1, -0.1])
     g = smooth + 0.3 * jnp.sin(25 * z[:, 0] + 3 * z[:, 1])
-    fitted = functions @ projection(functions, g)
+    design = Dense.of(functions, jnp.ones(6))
+    fitted = design.apply(projection(design, g, jnp.asarray(1e-5)))
     kept = functions.T @ (jnp.exp(fitted - g) - 1) / g.size
     np.testing.assert_allclose(kept, 0, atol=1e-4)
     assert jnp.mean(g - fitted) > 0.01
-    np.testing.assert_allclose(functions @ projection(functions, smooth), smooth, atol=1e-3)
+    again = design.apply(projection(design, smooth, jnp.asarray(1e-5)))
+    np.testing.assert_allclose(again, smooth, atol=1e-3)
 
 
 def test_voids_are_filled():
@@ -89,5 +92,7 @@ def test_a_gaussian_is_resolved_by_quadratics(double):
     particles = kjko.sample(problem.law, 3000)
     stage = collision_stage(problem, particles)
     basis = kjko.Ridges(2, 4, key=jax.random.key(0)).adapt(stage)
-    moved = resolved(stage, basis, None, jnp.asarray(5.0), jax.random.key(1))
+    at = (stage, basis, jnp.asarray(1e-5), None, jnp.asarray(5.0), jax.random.key(1))
+    found, moved = resolution(*at)
     np.testing.assert_allclose(moved, particles.log_f, atol=1e-3)
+    np.testing.assert_allclose(found(basis, stage), moved, atol=1e-12)

@@ -90,7 +90,8 @@ def at_step(state, step: int):
 
 
 def test_the_folder_holds_what_is_promised(whole):
-    files = ["case.toml", "checkpoints", "manifest.json", "series.jsonl", "snapshots"]
+    files = ["case.toml", "checkpoints", "manifest.json", "passages.bin"]
+    files += ["series.jsonl", "snapshots"]
     assert names(whole) == files  # and figures, drawn by the command
     assert names(whole / "checkpoints") == ["step_000004.npz", "step_000006.npz"]
     assert names(whole / "snapshots") == [

@@ -26,6 +26,12 @@ class Dense(AbstractDesign):
         precision = jnp.finfo(matrix.dtype).eps
         return cls(matrix, square * roughness, ROUNDING * precision * jnp.max(square))
 
+    def with_column(self, column: Float[Array, " n"]) -> "Dense":
+        """The matrix with another function, weighed as one of roughness one."""
+        matrix = jnp.concatenate([self.matrix, column[:, None]], axis=1)
+        weight = jnp.append(self.weight, (jnp.sqrt(jnp.mean(column**2)) + COLUMN_MIN) ** 2)
+        return Dense(matrix, weight, self.floor)
+
     def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
         return self.matrix @ c
 

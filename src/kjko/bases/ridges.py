@@ -91,6 +91,17 @@ class Ridges(AbstractTrainableBasis):
     ) -> Float[Array, ""]:
         return self.values(x, v) @ c
 
+    def derivatives(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
+    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        q, k = self.quadratics.size, self.bias.size
+        slope, curvature = self.quadratics.derivatives(x, v, c[:q])
+        y, z = self._inputs(x, v)
+        in_v = self.weight[:, y.size :] / self.quadratics.scales.v_width[None]
+        s = jnp.tanh(self.weight @ jnp.concatenate([y, z]) + self.bias)
+        s1 = (1 - s * s) * c[q : q + k]
+        return slope + s1 @ in_v, curvature + (in_v * (-2 * s * s1)[:, None]).T @ in_v
+
     def design(
         self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
     ) -> Dense:

@@ -58,11 +58,12 @@ def least_width(low: Float[Array, "..."], high: Float[Array, "..."]) -> Float[Ar
     return jnp.where(largest > 0, 8 * jnp.finfo(low.dtype).eps * largest, 1.0)
 
 
-def standardised(values: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Of mean zero and deviation one; zero where they differ by no more than rounding."""
+def standard(values: Float[Array, " n"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean and deviation; an infinite one where values differ by no more than rounding."""
     low, high = jnp.min(values), jnp.max(values)
-    rest = (values - jnp.mean(values)) / jnp.maximum(jnp.std(values), least_width(low, high))
-    return jnp.where(high - low > least_width(low, high), rest, 0.0)
+    least = least_width(low, high)
+    width = jnp.where(high - low > least, jnp.maximum(jnp.std(values), least), jnp.inf)
+    return jnp.mean(values), width
 
 
 def _width(z: Float[Array, "n d"]) -> Float[Array, " d"]:

@@ -139,6 +139,27 @@ class Splines(AbstractBasis):
     def potential(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> Float[Array, ""]:
+        of_pairs = self._of_pairs(x, v, c, bspline)
+        q = len(self._cross[0])
+        return c[:q] @ self._cross_products(x, v) + jnp.sum(of_pairs)
+
+    def derivatives(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
+    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        s, (first, second) = self.scales, self._cross
+        d_x, m = x.size, x.size + v.size
+        z = jnp.concatenate([(x - s.x_mean) / s.x_width, (v - s.v_mean) / s.v_width])
+        twice = jnp.zeros((m, m), z.dtype).at[first, second].add(c[: len(first)])
+        twice = (twice + twice.T)[d_x:] / s.v_width[:, None]
+        per_cell = self.cells[1] / (self.high - self.low)[:, 1]
+        slope = per_cell * self._of_pairs(x, v, c, bspline_slope)
+        curvature = per_cell**2 * self._of_pairs(x, v, c, bspline_curvature)
+        return twice @ z + slope, twice[:, d_x:] / s.v_width[None] + jnp.diag(curvature)
+
+    def _of_pairs(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"], splines: Any
+    ) -> Float[Array, " d"]:
+        """Each S, or a derivative of it in the cell's v: `splines` are those in v."""
         q = len(self._cross[0])
         cell, inside = self._place(x, v)
         coefficients = self.table.extend(c[q:].reshape(v.size, *self.table.shape))
@@ -146,9 +167,9 @@ class Splines(AbstractBasis):
             jax.lax.dynamic_slice(of_pair, (place[0], place[1]), (ORDER, ORDER))
             for of_pair, place in zip(coefficients, cell, strict=True)
         ]
-        of_x, of_v = jnp.split(bspline(inside), 2, axis=1)
-        products = jnp.einsum("kj,kji,ki->", of_x[:, 0], jnp.stack(windows), of_v[:, 0])
-        return c[:q] @ self._cross_products(x, v) + products
+        return jnp.einsum(
+            "kj,kji,ki->k", bspline(inside[:, 0]), jnp.stack(windows), splines(inside[:, 1])
+        )
 
     def design(
         self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Int, Key
 
-from kjko.bases.scales import standardised
+from kjko.bases.scales import standard
 from kjko.core import Stage
 from kjko.fit.held_out import number_held_out, random_rows, unexplained
 from kjko.fit.newton import safe_fraction
@@ -26,6 +26,7 @@ from kjko.splitting.transport import determinant, response
 
 DAMPING = (1e-3, 1e-8, 1e4)  # at first, least and most; times the mean square of a column
 TRIALS = 4  # dampings that an iteration tries
+RIDGE = 1e-5  # of functions of unit mean square, to be fitted to values
 FLOOR = 1e-6  # added to the damping: what single precision can still solve
 PROGRESS = 0.9  # an iteration that leaves less of the error than this is worth another one
 RELAXED = 0.7  # the part of the weights that is the law that is relaxed to
@@ -88,7 +89,7 @@ class LevenbergMarquardt(AbstractFit):
         parts = (slice(None, fitted), slice(fitted, None))
         loss, loss_heldout = (subproblem(found, condition.stage.take(part))[0] for part in parts)
         left = unexplained(values.residual(best)[fitted:], condition.right[fitted:])
-        return found, FitInfo(loss, loss_heldout, count, *left)
+        return found, FitInfo(loss, loss_heldout, count, *left, jnp.asarray(RIDGE, loss.dtype))
 
     def _iterate(self, values: "_Values", start: "_Unknowns") -> tuple["_Unknowns", Int[Array, ""]]:
         """The best iterate on the held-out particles, and the number of iterations."""
@@ -132,7 +133,8 @@ class _Values(eqx.Module):
     @classmethod
     def of(cls, condition: AbstractCondition, fitted: int) -> "_Values":
         potential, g = condition.stage.potential, condition.right
-        potential = standardised(potential)
+        mean, width = standard(potential)
+        potential = (potential - mean) / width
         log_relaxed = -g - jax.nn.logsumexp(-g) + jnp.log(g.size)
         relaxed = jnp.exp(jnp.minimum(log_relaxed, LARGEST))
         weights = 1 - RELAXED + RELAXED * relaxed / jnp.mean(relaxed)

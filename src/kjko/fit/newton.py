@@ -84,7 +84,7 @@ class Newton(AbstractFit):
         left = unexplained(
             (start.apply(chosen) - condition.right)[fitted:], condition.right[fitted:]
         )
-        return condition.control_of(c), FitInfo(loss, loss_heldout, iterations, *left)
+        return condition.control_of(c), FitInfo(loss, loss_heldout, iterations, *left, ridge)
 
     def _solve(
         self,

@@ -19,13 +19,13 @@ from kjko.interfaces import (
     AbstractLinearControl,
     AbstractSplitting,
     AbstractSubproblem,
-    AbstractTrainableBasis,
     Control,
     FieldState,
+    FitInfo,
 )
 from kjko.methods.barrier import extended_log
 from kjko.methods.optimality import Optimality
-from kjko.methods.resolution import Equilibrium, resolved
+from kjko.methods.resolution import Equilibrium, Resolution, resolution
 from kjko.methods.sequential import AbstractSequential, det_min
 from kjko.problem import Problem
 from kjko.splitting import StrangMidpoint
@@ -33,6 +33,7 @@ from kjko.splitting.transport import determinant, log_determinant, response
 
 LogDet = Literal["exact", "linear"]
 CHANCE = 3.0  # standard errors of a mean over particles
+RISE = 2e-4  # of T, in a part of a collision
 
 
 class JKO(AbstractSequential):
@@ -82,22 +83,27 @@ class JKO(AbstractSequential):
 
     @property
     def _resolves(self) -> bool:
-        basis = self.control.basis if isinstance(self.control, AbstractLinearControl) else None
-        return isinstance(basis, AbstractTrainableBasis) and self.damping > 0
+        return CONDITION in self.fit.needs and self.damping > 0
 
     def resolve(
         self,
         stage: Stage,
         control: Control,
+        fit: FitInfo,
         equilibrium: Equilibrium | None,
         dt: Float[Array, ""],
         key: Key[Array, ""],
-    ) -> Stage:
-        if not self._resolves:
-            return stage
+    ) -> tuple[Stage, Resolution | None]:
+        if not self._resolves or not isinstance(control, AbstractLinearControl):
+            return stage, None
         collisions = self.damping * jnp.max(stage.bath.rate) * dt
-        log_f = resolved(stage, control.basis, equilibrium, collisions, key)
-        return eqx.tree_at(lambda s: s.log_f, stage, log_f)
+        found, log_f = resolution(stage, control.basis, fit.ridge, equilibrium, collisions, key)
+        return eqx.tree_at(lambda s: s.log_f, stage, log_f), found
+
+    def unresolved(self, stage: Stage, equilibrium: Equilibrium | None) -> Resolution | None:
+        if not self._resolves or not isinstance(self.control, AbstractLinearControl):
+            return None
+        return Resolution.none(self.control.basis, stage, equilibrium)
 
     def subproblem(
         self, problem: Problem, field: FieldState, h: Float[Array, ""], dt: Float[Array, ""]
@@ -127,12 +133,14 @@ class JKOStep(AbstractSubproblem):
         return cost + jnp.mean(self.dissipation(by, stage, self.h))
 
     def raises_energy(self, by: Response, stage: Stage) -> Bool[Array, ""]:
-        """By more than chance: the change is a mean over particles, and so is its error. With less
-        the exact control of a sampled law would be cut, which lowers the law's free energy.
+        """By more than chance, and more than `RISE` of T. The change is a mean over particles, and
+        so is its error: held to zero, the exact control of a sampled law would be cut, which lowers
+        the law's free energy.
         """
         changes = self.dissipation(by, stage, self.dt)
         error = jnp.std(changes) / jnp.sqrt(changes.size)
-        return ~(jnp.mean(changes) <= CHANCE * error)
+        most = RISE * jnp.mean(stage.bath.rate * stage.bath.temperature)
+        return ~(jnp.mean(changes) <= jnp.minimum(CHANCE * error, most))
 
     def dissipation(self, by: Response, stage: Stage, h: Float[Array, ""]) -> Float[Array, " n"]:
         """By what a step of size h changes the free energy of each particle, times ε."""

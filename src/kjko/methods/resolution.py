@@ -15,21 +15,21 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Key
 
 from kjko.bases import Quadratics
-from kjko.bases.scales import standardised
+from kjko.bases.dense import Dense
+from kjko.bases.scales import standard
 from kjko.core import Particles, Stage
 from kjko.core.checks import is_traced
 from kjko.fit.held_out import random_rows
-from kjko.interfaces import AbstractTrainableBasis
+from kjko.fit.newton import solve
+from kjko.interfaces import AbstractBasis, AbstractDesign
 from kjko.problem import Problem
 from kjko.reference import stationary
 from kjko.splitting.transport import BLOCK
 
-LEAST_SQUARES, NEWTON = 4, 6  # iterations
+ITERATIONS, NEWTON = 3, 6  # of the projection and of what is filled
 RIDGE = 1e-5  # of functions scaled to unit mean square
-TYPICAL = 4.5  # medians of |g − ĝ| from which on a particle counts less
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of
 PARTICLES = 50_000  # on which coefficients are found
-TINY = 1e-9
 
 
 class Equilibrium(eqx.Module):
@@ -69,70 +69,117 @@ class Equilibrium(eqx.Module):
         return jnp.concatenate([jnp.ones(1, mean.dtype), mean, second[rows]])
 
 
-def resolved(
+class Resolution(eqx.Module):
+    """What is done to log f at a point (x, v), the coefficients once found.
+
+    With g = log f + (½|v − ū|² + φ(x))/T − `offset`, ĝ its projection on the functions of a basis
+    and φ, and Φ the quadratics that fill voids,
+
+        log f' = log f + share (Φ·c − clip(g − ĝ)) − lift,    share = 1 − e^(−εΔt).
+    """
+
+    share: Float[Array, ""]
+    offset: Float[Array, ""]
+    potential: tuple[Float[Array, ""], Float[Array, ""]]  # mean and deviation of φ
+    coefficients: Float[Array, " p"]  # of the basis
+    of_potential: Float[Array, ""]
+    quadratics: Quadratics
+    filling: Float[Array, " q"]
+    lift: Float[Array, ""]
+
+    @classmethod
+    def none(
+        cls, basis: AbstractBasis, stage: Stage, equilibrium: Equilibrium | None
+    ) -> "Resolution":
+        """The one that leaves log f as it is."""
+        zero = jnp.zeros((), stage.v.dtype)
+        periodic = equilibrium is None or equilibrium.periodic
+        quadratics = Quadratics(stage.x.shape[1], periodic, stage.v.shape[1]).adapt(stage)
+        p, q = (jnp.zeros(n, zero.dtype) for n in (basis.size, quadratics.size))
+        return cls(zero, zero, (zero, zero + 1), p, zero, quadratics, q, zero)
+
+    def __call__(self, basis: AbstractBasis, stage: Stage) -> Float[Array, " n"]:
+        """log f' at the particles of a stage."""
+        mean, width = self.potential
+        energy = 0.5 * jnp.sum((stage.v - stage.bath.velocity) ** 2, axis=-1) + stage.potential
+        g = stage.log_f + energy / stage.bath.temperature - self.offset
+
+        def change(at):
+            x, v, g, potential = at
+            explained = basis.potential(x, v, self.coefficients)
+            explained += self.of_potential * (potential - mean) / width
+            filled = self.filling @ self.quadratics.values(x, v)
+            return filled - jnp.clip(g - explained, -LARGEST, LARGEST)
+
+        changes = jax.lax.map(change, (stage.x, stage.v, g, stage.potential), batch_size=BLOCK)
+        return stage.log_f + self.share * changes - self.lift
+
+
+def resolution(
     stage: Stage,
-    basis: AbstractTrainableBasis,
+    basis: AbstractBasis,
+    ridge: Float[Array, ""],
     equilibrium: Equilibrium | None,
     collisions: Float[Array, ""],
     key: Key[Array, ""],
-) -> Float[Array, " n"]:
-    """log f at the particles of a stage after `collisions`, a time in units of 1/ε.
+) -> tuple[Resolution, Float[Array, " n"]]:
+    """What `collisions`, a time in units of 1/ε, do to log f at the particles of a stage; and it.
 
-    g = log f + (½|v − ū|² + φ(x))/T goes towards its projection on the span of `basis` and φ; where
-    the equilibrium is known, voids are filled. Coefficients are found on 50,000 particles at most.
+    Functions are fitted with a `ridge`. Where the equilibrium is known, voids are filled.
+    Coefficients are found on 50,000 particles at most. The mean of log f, and with it the free
+    energy, is not raised.
     """
-    share = 1 - jnp.exp(-collisions)
-    bath = stage.bath
-    energy = 0.5 * jnp.sum((stage.v - bath.velocity) ** 2, axis=-1) + stage.potential
-    rows = random_rows(stage.v.shape[0], PARTICLES, key)
-    potential = standardised(stage.potential)
-
-    def functions(x, v, potential):
-        return jnp.append(basis.values(x, v), potential)
-
-    def expanded(values, c, *coordinates):
-        """Σ c Φ at all particles."""
-        return jax.lax.map(lambda at: values(*at) @ c, coordinates, batch_size=BLOCK)
-
+    bath, potential = stage.bath, stage.potential
+    mean, width = standard(potential)
+    energy = 0.5 * jnp.sum((stage.v - bath.velocity) ** 2, axis=-1) + potential
     g = stage.log_f + energy / bath.temperature
-    g -= jnp.mean(g)
-    all_of_them = (stage.x, stage.v, potential)
-    c = projection(jax.vmap(functions)(*(a[rows] for a in all_of_them)), g[rows])
-    excess = g - expanded(functions, c, *all_of_them)
-    log_f = stage.log_f - share * jnp.clip(excess, -LARGEST, LARGEST)
-    if equilibrium is None:
-        return log_f
-    d_x, d = stage.x.shape[1], stage.v.shape[1]
-    quadratics = Quadratics(d_x, equilibrium.periodic, d).adapt(stage)
-    g = log_f + energy / bath.temperature + equilibrium.log_normaliser
-    values = jax.vmap(quadratics.values)(stage.x[rows], stage.v[rows])
-    c = filling(values, g[rows], equilibrium.means(quadratics))
-    return log_f + share * expanded(quadratics.values, c, stage.x, stage.v)
+    offset = jnp.mean(g)
+    rows = random_rows(g.size, PARTICLES, key)
+    some = stage.take(rows)
+    flat = jnp.zeros_like(some.v)
+    design = basis.design(some, flat, jnp.zeros((*flat.shape, flat.shape[1]), flat.dtype))
+    if isinstance(design, Dense):  # φ is a function of its own where there are few of x
+        design = design.with_column((some.potential - mean) / width)
+    c = projection(design, g[rows] - offset, ridge)
+    of_basis, of_potential = c[: basis.size], jnp.sum(c[basis.size :])
+    found = eqx.tree_at(
+        lambda r: (r.share, r.offset, r.potential, r.coefficients, r.of_potential),
+        Resolution.none(basis, stage, equilibrium),
+        (1 - jnp.exp(-collisions), offset, (mean, width), of_basis, of_potential),
+    )
+    log_f = found(basis, stage)
+    if equilibrium is not None:
+        g = log_f + energy / bath.temperature + equilibrium.log_normaliser
+        values = jax.vmap(found.quadratics.values)(some.x, some.v)
+        c = filling(values, g[rows], equilibrium.means(found.quadratics))
+        found = eqx.tree_at(lambda r: r.filling, found, c)
+        log_f += found.share * (jax.vmap(found.quadratics.values)(stage.x, stage.v) @ c)
+    lift = jnp.maximum(jnp.mean(log_f - stage.log_f), 0.0)
+    return eqx.tree_at(lambda r: r.lift, found, lift), log_f - lift
 
 
-def projection(functions: Float[Array, "n p"], g: Float[Array, " n"]) -> Float[Array, " p"]:
-    """c with E_f[(e^{ĝ − g} − 1) Φ] = 0, ĝ = Φ·c: it keeps the particles' moments of Φ.
+def projection(
+    design: AbstractDesign, g: Float[Array, " n"], ridge: Float[Array, ""]
+) -> Float[Array, " p"]:
+    """c with E_f[(e^{ĝ − g} − 1) Φ] = 0, ĝ = Φ·c, but for the ridge: it keeps the particles'
+    moments of Φ.
 
     e^ĝ f∞ is the density in exp(span Φ) with these moments. A convex problem, by Newton's iteration
-    from the robust least-squares fit.
+    with the matrix of the least-squares fit, from which it starts.
     """
-    size = jnp.sqrt(jnp.mean(functions**2, axis=0))
-    size = jnp.maximum(size, RIDGE * jnp.max(size))
-    functions = functions / size[None]
-    n = g.size
-    c, weights = jnp.zeros_like(size), jnp.ones_like(g)
-    for _ in range(LEAST_SQUARES):
-        right = functions.T @ (weights * (g - functions @ c)) / n
-        c = c + _solve(_normal(functions, weights), right)
-        rest = jnp.abs(g - functions @ c)
-        weights = 1 / jnp.maximum(1.0, rest / (TYPICAL * jnp.median(rest) + TINY))
-    for _ in range(NEWTON):
-        log_ratio = functions @ c - g
-        ratio = jnp.exp(jnp.clip(log_ratio, -5.0, LARGEST))
-        weights = jnp.where(log_ratio < LARGEST, ratio, 0.0)
-        step = _solve(_normal(functions, weights), functions.T @ (ratio - 1) / n)
-        c = c - step / jnp.maximum(1.0, jnp.max(jnp.abs(functions @ step)) / 2)
-    return c / size
+    ones, n = jnp.ones_like(g), g.size
+    factor = design.factor(design.gram(ones), ridge)
+
+    def better(c, rest):
+        right = design.transpose(rest) / n - design.penalty(c, ridge)
+        return c + solve(design, ones, ridge, factor, right)
+
+    def keeping_moments(_, c):
+        log_ratio = jnp.clip(design.apply(c) - g, -5.0, LARGEST)
+        return better(c, 1 - jnp.exp(log_ratio))
+
+    c = better(jnp.zeros_like(design.transpose(g)), g)
+    return jax.lax.fori_loop(0, ITERATIONS, keeping_moments, c)
 
 
 def filling(

@@ -5,7 +5,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from kjko.core import Bath, Particles, Response, Stage
 from kjko.fit import Adam
@@ -15,6 +15,8 @@ from kjko.problem import Problem
 from kjko.splitting import StrangMidpoint
 from kjko.splitting.stage import stage_at
 from kjko.splitting.transport import determinant, log_determinant, move, response
+
+ROUNDING = 1e-5
 
 
 class ScoreEndToEnd(AbstractEndToEnd):
@@ -72,7 +74,8 @@ class ScoreEndToEnd(AbstractEndToEnd):
     ) -> tuple[Particles, FieldState, Applied, Float[Array, ""]]:
         stage, field = self.splitting.prepare(problem, field, particles, t, dt)
         if self.splitting.acts_after:
-            substeps = self.splitting.substeps(jnp.max(stage.bath.rate) * dt)
+            collisions = jnp.max(stage.bath.rate) * dt
+            substeps = odd_number(collisions / self.splitting.largest)
             moved, applied, det_min = _collide(problem, field, control, stage, t, dt, substeps)
         else:
             by = response(lambda x, v: control(t, x, v), stage)
@@ -84,6 +87,11 @@ class ScoreEndToEnd(AbstractEndToEnd):
         moved = problem.collisions.conserve(before, moved)
         particles, field = self.splitting.finish(problem, field, moved, t, dt)
         return particles, field, applied, det_min
+
+
+def odd_number(parts: Float[Array, ""]) -> Int[Array, ""]:
+    """The least odd number of parts that is no less than so many, but for rounding."""
+    return 2 * jnp.ceil(jnp.maximum(parts - 1, 0) / 2 - ROUNDING).astype(jnp.int32) + 1
 
 
 def _collide(

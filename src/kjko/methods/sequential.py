@@ -1,14 +1,14 @@
 """What methods that fit a control at every step share: Algorithm 1."""
 
 import abc
+import math
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from kjko.core import Particles, Response, Stage, State
 from kjko.fit.newton import FRACTIONS
@@ -23,29 +23,35 @@ from kjko.interfaces import (
     FieldState,
     FitInfo,
 )
+from kjko.methods.collision import ATTEMPTS, Progress, in_parts, strain
 from kjko.methods.parts import check_control, check_fit, check_flow, first_state, next_state
-from kjko.methods.resolution import Equilibrium
+from kjko.methods.passage import Part, Passage
+from kjko.methods.resolution import Equilibrium, Resolution
 from kjko.problem import Problem
 from kjko.splitting.stage import stage_at
 from kjko.splitting.transport import determinant, move, response
 
 
 class SequentialInfo(AbstractStepInfo):
-    """The fit of a step, of the middle one if the collision was cut; `det_min` and the fit's
-    `iterations` are those of all parts. Without collisions there is no control."""
+    """The fit of a step, of the middle part if the collision was cut; `det_min` and the fit's
+    `iterations` are those of all parts. `passage`: what it did to any point of phase space.
+    Without collisions there is no control."""
 
     fit: FitInfo
     applied: Applied | None
     det_min: Float[Array, ""]
+    passage: Passage
 
 
 class Memory(eqx.Module):
     """What goes on from step to step: the control u as it was fitted, the `fraction` of it by which
-    the particles were moved, and f∞ for a method that uses it. Called, it is what moved them.
+    the particles were moved, the `limit` of the next part of a collision, and f∞ for a method that
+    uses it. Called, it is what moved them.
     """
 
     control: Control
     fraction: Float[Array, ""]
+    limit: Float[Array, ""]
     equilibrium: Equilibrium | None = None
 
     def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
@@ -85,51 +91,57 @@ class AbstractSequential(AbstractMethod):
     def init(self, problem: Problem, particles: Particles, time_step: Any, seed: Any = 0) -> State:
         check_control(self.control, particles)
         check_flow(problem, self.splitting, particles)
-        memory = Memory(self.control, jnp.ones((), particles.v.dtype))
+        one = jnp.ones((), particles.v.dtype)
+        memory = Memory(self.control, one, one * jnp.inf)
         return first_state(problem, particles, time_step, seed, memory)
 
     def resolve(
         self,
         stage: Stage,
         control: Control,
+        fit: FitInfo,
         equilibrium: Equilibrium | None,
         dt: Float[Array, ""],
         key: Key[Array, ""],
-    ) -> Stage:
-        """The stage with what of log f the control resolves."""
-        return stage
+    ) -> tuple[Stage, Resolution | None]:
+        """The stage with what of log f the control resolves, and how that was done, if it was."""
+        return stage, None
+
+    def unresolved(self, stage: Stage, equilibrium: Equilibrium | None) -> Resolution | None:
+        """A resolution that does nothing, in the form of those that `resolve` gives."""
+        return None
 
     def step(self, problem: Problem, state: State) -> tuple[State, SequentialInfo]:
         """Prepare, fit, move, finish; no fit where there are no collisions."""
         t, dt = state.time, state.time_step
-        stage, field = self.splitting.prepare(problem, state.field, state.particles, t, dt)
+        stage, middle = self.splitting.prepare(problem, state.field, state.particles, t, dt)
         if stage.bath is None:
-            moved, info = _free(stage)
-            memory = state.memory
+            done = _nothing_done(stage, state.memory)
         else:
-            substeps = self.splitting.substeps(jnp.max(stage.bath.rate) * dt)
             key = jax.random.fold_in(state.key, state.step)
-            collide = partial(self._collide, problem, field, dt / substeps)
-            start = (stage, state.memory, key)
-            moved, memory, info = _repeat(problem, field, collide, substeps, *start)
-        particles, field = self.splitting.finish(problem, field, moved, t, dt)
-        return next_state(problem, state, particles, field, memory), info
+            collide = self._collide if math.isinf(self.splitting.largest) else self._cut
+            done = collide(problem, middle, stage, state.memory, dt, key)
+        particles, end = self.splitting.finish(problem, middle, done.particles, t, dt)
+        passage = Passage(done.parts, done.number, middle, end)
+        info = SequentialInfo(done.fit, done.applied, done.det_min, passage)
+        return next_state(problem, state, particles, end, done.memory), info
 
     def _collide(
         self,
         problem: Problem,
         field: FieldState,
-        dt: Float[Array, ""],
         stage: Stage,
         memory: Memory,
+        dt: Float[Array, ""],
         key: Key[Array, ""],
-    ) -> tuple[Particles, Memory, SequentialInfo]:
+    ) -> "_Done":
         """Fit a control and move the particles by it."""
         h = self.splitting.fraction * dt
         subproblem = self.subproblem(problem, field, h, dt)
         control, fit = self.fit(subproblem, self.control, memory.control, stage, key)
-        stage = self.resolve(stage, control, memory.equilibrium, dt, key)
+        stage, resolved = self.resolve(stage, control, fit, memory.equilibrium, dt, key)
         by = response(control, stage)
+        stretch = strain(by, dt)
         fraction = held_fraction(subproblem, by, stage)
         by = part_of(by, fraction)
         moved = move(stage, by, dt, self.log_determinant(by, dt))
@@ -139,11 +151,106 @@ class AbstractSequential(AbstractMethod):
         else:
             there = Particles(stage.x, stage.v, stage.log_f)
             when = 0.5 if self.splitting.acts_after else 0.0  # the flow is done, the collision not
-        applied = Applied(by.u, there, jnp.asarray(when, by.u.dtype))
         before = Particles(stage.x_free, stage.v_free, stage.log_f)
-        kept = problem.collisions.conserve(before, moved)
-        info = SequentialInfo(fit, applied, det_min(by, h, dt))
-        return kept, Memory(control, fraction, memory.equilibrium), info
+        return _Done(
+            particles=problem.collisions.conserve(before, moved),
+            memory=Memory(control, fraction, memory.limit, memory.equilibrium),
+            fit=fit,
+            applied=Applied(by.u, there, jnp.asarray(when, by.u.dtype)),
+            det_min=det_min(by, h, dt),
+            strain=stretch,
+            parts=_with_rows(Part(control, fraction, dt, resolved), lambda leaf: leaf[None]),
+            number=jnp.ones((), jnp.int32),
+        )
+
+    def _cut(
+        self,
+        problem: Problem,
+        field: FieldState,
+        stage: Stage,
+        memory: Memory,
+        dt: Float[Array, ""],
+        key: Key[Array, ""],
+    ) -> "_Done":
+        """The same in parts: each starts from where the one before has left the particles."""
+        start = _nothing_done(stage, memory)
+        part = Part(memory.control, dt, dt, self.unresolved(stage, memory.equilibrium))
+        many = _with_rows(part, lambda leaf: jnp.zeros((ATTEMPTS, *leaf.shape), leaf.dtype))
+        u = Applied(jnp.zeros_like(stage.v), start.particles, jnp.zeros_like(dt))
+        start = start._replace(applied=u, parts=many, det_min=jnp.inf * start.det_min)
+        _, static = eqx.partition(start, eqx.is_array)
+
+        def attempt(progress, length, arrays):
+            sofar = eqx.combine(arrays, static)
+            here = stage_at(problem, field, sofar.particles)
+            first = progress.attempts == 0
+            own = jnp.where(first, key, jax.random.fold_in(key, progress.attempts))
+            new = self._collide(problem, field, here, sofar.memory, length, own)
+            done = _together(sofar, new, progress, dt)
+            return eqx.filter(done, eqx.is_array), new.strain
+
+        arrays = eqx.filter(start, eqx.is_array)
+        largest, limit = self.splitting.largest, memory.limit
+        arrays, progress = in_parts(attempt, arrays, stage.bath, dt, largest, limit)
+        done: _Done = eqx.combine(arrays, static)
+        lowest = jnp.where(progress.done < dt, jnp.nan, done.det_min)
+        memory = eqx.tree_at(lambda m: m.limit, done.memory, progress.limit)
+        return done._replace(memory=memory, det_min=lowest, number=progress.parts)
+
+
+class _Done(NamedTuple):
+    """A collision, or a part of it, that was done."""
+
+    particles: Particles
+    memory: Memory
+    fit: FitInfo
+    applied: Any  # as in the step's info; None before the first part
+    det_min: Float[Array, ""]
+    strain: Float[Array, ""]
+    parts: Any  # as in `Passage`
+    number: Int[Array, ""]
+
+
+def _nothing_done(stage: Stage, memory: Memory) -> _Done:
+    """No control yet, and so no loss."""
+    one = jnp.ones((), stage.v.dtype)
+    fit = jax.tree.map(lambda _: jnp.nan * one, FitInfo(one, one, one))
+    fit = eqx.tree_at(lambda f: f.iterations, fit, jnp.zeros((), jnp.int32))
+    start = Particles(stage.x_free, stage.v_free, stage.log_f)
+    return _Done(start, memory, fit, None, one, 0 * one, None, jnp.zeros((), jnp.int32))
+
+
+def _with_rows(part: Part, of_leaf: Callable[[Array], Array]) -> Part:
+    """Parts with a leading axis, made from the arrays of one."""
+    return jax.tree.map(lambda leaf: of_leaf(leaf) if eqx.is_array(leaf) else leaf, part)
+
+
+def _together(sofar: _Done, new: _Done, progress: Progress, dt: Float[Array, ""]) -> _Done:
+    """What was done with one more part; fit and control are told of the one in the middle."""
+    early = progress.done < dt / 2
+    dtype = sofar.det_min.dtype
+    iterations = sofar.fit.iterations + jnp.asarray(new.fit.iterations, jnp.int32)
+    fit = jax.tree.map(
+        lambda new, old: jnp.where(early, new, old).astype(dtype), new.fit, sofar.fit
+    )
+    length = new.parts.dt[0]
+    when = (progress.done + new.applied.when * length) / dt
+    applied = eqx.tree_at(lambda a: a.when, new.applied, when)
+    return new._replace(
+        fit=eqx.tree_at(lambda f: f.iterations, fit, iterations),
+        applied=jax.tree.map(lambda new, old: jnp.where(early, new, old), applied, sofar.applied),
+        det_min=jnp.minimum(sofar.det_min, new.det_min),
+        strain=sofar.strain,
+        parts=eqx.combine(
+            jax.tree.map(
+                lambda many, one: many.at[progress.parts].set(one[0]),
+                eqx.filter(sofar.parts, eqx.is_array),
+                eqx.filter(new.parts, eqx.is_array),
+            ),
+            sofar.parts,
+        ),
+        number=sofar.number,
+    )
 
 
 def held_fraction(subproblem: AbstractSubproblem, by: Response, stage: Stage) -> Float[Array, ""]:
@@ -169,61 +276,3 @@ def det_min(by: Response, h: Float[Array, ""], dt: Float[Array, ""]) -> Float[Ar
     """The smallest determinant of the step of size h and of the whole move."""
     half, whole = (jnp.min(determinant(by.matrix, step)) for step in (h, dt))
     return jnp.minimum(half, whole)
-
-
-def _free(stage: Stage) -> tuple[Particles, SequentialInfo]:
-    """The step without a control; there is no loss."""
-    moved = Particles(stage.x_free, stage.v_free, stage.log_f)
-    one = jnp.ones((), stage.v.dtype)
-    return moved, SequentialInfo(FitInfo(jnp.nan * one, jnp.nan * one, 0), None, one)
-
-
-def _repeat(
-    problem: Problem,
-    field: FieldState,
-    collide: Callable,
-    substeps: Any,
-    stage: Stage,
-    memory: Memory,
-    key: Key[Array, ""],
-) -> tuple[Particles, Memory, SequentialInfo]:
-    """The parts of a collision one after the other, as many as there are; the last memory.
-
-    Where the control acts after the flow x does not change, and the next part starts from where
-    the one before has left the particles; else there is one.
-    """
-    if isinstance(substeps, int):
-        return collide(stage, memory, key)
-    arrays, static = eqx.partition(memory, eqx.is_array)
-
-    def part(number, carry):
-        particles, arrays, middle = carry
-        here = stage_at(problem, field, particles)
-        own = jnp.where(number == 0, key, jax.random.fold_in(key, number))
-        moved, memory, info = collide(here, eqx.combine(arrays, static), own)
-        told = _told(info)
-        kept = jax.tree.map(
-            lambda new, old: jnp.where(number == substeps // 2, new, old), told, middle
-        )
-        lowest = jnp.minimum(middle.det_min, told.det_min)
-        iterations = middle.fit.iterations + told.fit.iterations
-        kept = eqx.tree_at(lambda i: (i.det_min, i.fit.iterations), kept, (lowest, iterations))
-        return moved, eqx.filter(memory, eqx.is_array), kept
-
-    start = Particles(stage.x_free, stage.v_free, stage.log_f)
-    zero = jnp.zeros((), stage.v.dtype)
-    nothing = SequentialInfo(
-        FitInfo(zero, zero, 0), Applied(jnp.zeros_like(stage.v), start, zero), zero + jnp.inf
-    )
-    carry = (start, arrays, _told(nothing))
-    moved, arrays, info = jax.lax.fori_loop(0, substeps, part, carry)
-    return moved, eqx.combine(arrays, static), info
-
-
-def _told(info: SequentialInfo) -> SequentialInfo:
-    """With the types that it has whatever the fit is."""
-    dtype = info.det_min.dtype
-    fit = jax.tree.map(lambda number: jnp.asarray(number, dtype), info.fit)
-    iterations = jnp.asarray(info.fit.iterations, jnp.int32)
-    fit = eqx.tree_at(lambda i: i.iterations, fit, iterations)
-    return SequentialInfo(fit, info.applied, info.det_min)

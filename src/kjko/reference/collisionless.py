@@ -14,11 +14,11 @@ from scipy.stats import qmc
 
 from kjko.collisions import NoCollisions
 from kjko.core import Box, Particles
+from kjko.core.precision import in_double
 from kjko.initial import AbstractLaw
 from kjko.interfaces import AbstractFlow, FieldState
 from kjko.problem import Problem
 from kjko.reference.errors import Points
-from kjko.reference.grid_ends import in_double
 from kjko.reference.stationary import Stationary, stationary
 
 EXACT = 1e-10  # of a characteristic, relative, or of the width of the initial law

@@ -11,9 +11,9 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import norm
 
 from kjko.collisions import NoCollisions
+from kjko.core.precision import in_double
 from kjko.problem import Problem
 from kjko.reference.errors import Points
-from kjko.reference.grid_ends import in_double
 from kjko.reference.stationary import POINTS, Stationary, stationary
 
 

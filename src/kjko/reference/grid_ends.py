@@ -1,15 +1,14 @@
 """How far a phase-space grid has to reach, and the initial law on it. One dimension, float64."""
 
 from collections.abc import Callable
-from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from kjko.core import Box
+from kjko.core.precision import in_double
 from kjko.initial import AbstractLaw
 
 FAR = 28.0  # f is as good as zero where log f is this far below its maximum
@@ -17,15 +16,6 @@ POTENTIAL_POINTS = 4001
 LAW_POINTS = 401
 
 Nodes = Float[np.ndarray, " m"]
-
-
-def in_double(tree: Any) -> Any:
-    """The same object with its arrays in float64; for use under `jax.enable_x64`."""
-
-    def double(leaf):
-        return jnp.asarray(leaf, dtype=jnp.float64) if eqx.is_inexact_array(leaf) else leaf
-
-    return jax.tree.map(double, tree)
 
 
 def potential_at(potential: Callable, x: Nodes) -> tuple[Nodes, Nodes]:

@@ -152,8 +152,10 @@ def _continue(case: Case, setup: _Setup, state: State, stop: Sequence[int]) -> N
                     raise Interrupted(
                         f"stopped at step {step} of {steps}; `kjko resume {setup.folder}` goes on"
                     )
-                state, record = next(loop)
+                state, info, record = next(loop)
                 step = record["step"]
+                if output.passages:
+                    writer.passage(step, info)
                 writer.record(record)
                 if step in snapshot_steps:
                     writer.snapshot(state)

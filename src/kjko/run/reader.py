@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import xarray
 
     from kjko.case import Experiment
-    from kjko.core import State
+    from kjko.core import Particles, State
+    from kjko.history import History
     from kjko.interfaces import Control
 
 Arrays = dict[str, np.ndarray]
@@ -175,6 +176,31 @@ class Run:
 
         state, _ = read_checkpoint(self.folder, like=self.experiment().init())
         return state
+
+    @cached_property
+    def history(self) -> "History":
+        """What its steps did to phase space: log f, its score and new particles at any time.
+
+        Needs jax, in the precision of the run. Raises ValueError where the method has no such map,
+        OSError if passages.bin is missing, as by output.passages = false, or damaged.
+        """
+        import equinox as eqx
+
+        from kjko.history import History, check_map
+        from kjko.run.passages import PASSAGES, read_passages
+        from kjko.simulation import take_step
+
+        problem, method, *_ = experiment = self.experiment()
+        check_map(problem, method)
+        first = experiment.init()
+        _, info = eqx.filter_eval_shape(take_step, problem, method, first)
+        steps = self.records[-1]["step"] if self.records else 0
+        passages = read_passages(self.folder / PASSAGES, info.passage, steps)
+        return History(problem, method, first, passages)
+
+    def resample(self, n: int, t: float | None = None, seed: int = 0) -> "Particles":
+        """See `kjko.history.History.resample`."""
+        return self.history.resample(n, t, seed)
 
     def control(self) -> "Control":
         """The control of the newest checkpoint, u(x, v), or u(t, x, v) for all times."""

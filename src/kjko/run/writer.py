@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from kjko.core import State
-from kjko.interfaces import Record, SnapshotFormat
+from kjko.interfaces import AbstractStepInfo, Record, SnapshotFormat
+from kjko.methods.sequential import SequentialInfo
 from kjko.observe import Start
 from kjko.observe.bins import histogram
 from kjko.observe.start import time_of
@@ -20,6 +21,7 @@ from kjko.run.atomic import write_atomically
 from kjko.run.checkpoints import write_checkpoint
 from kjko.run.formats import HDF5
 from kjko.run.manifest import manifest
+from kjko.run.passages import PASSAGES, append_passage, forget_passages
 from kjko.run.series import read_series
 
 KEPT_PARTICLES = 100_000  # in a snapshot; its histograms are of all
@@ -71,7 +73,13 @@ class Writer:
         kept = {r["step"]: json.dumps(r) for r in records if r["step"] <= step}
         lines = [kept[s] + "\n" for s in sorted(kept)]
         write_atomically(self.folder / "series.jsonl", "".join(lines).encode())
+        forget_passages(self.folder / PASSAGES, step)
         return [s for s in range(step + 1) if s not in kept]
+
+    def passage(self, step: int, info: AbstractStepInfo) -> None:
+        """What a step did to phase space, for methods that tell."""
+        if isinstance(info, SequentialInfo):
+            append_passage(self.folder / PASSAGES, step, info.passage)
 
     def snapshot(self, state: State) -> None:
         """The particles (at most 100,000, the same at all times), the fields, and the histograms of

@@ -1,5 +1,6 @@
 """Lie splitting."""
 
+import math
 from typing import ClassVar
 
 from jaxtyping import Array
@@ -22,9 +23,7 @@ class Lie(AbstractSplitting):
     map: AbstractMap = StormerVerlet()
     fraction: ClassVar[float] = 1.0
     acts_after: ClassVar[bool] = True
-
-    def substeps(self, collisions: Array) -> int:
-        return 1
+    largest: ClassVar[float] = math.inf
 
     def prepare(
         self, problem: Problem, field: FieldState, particles: Particles, t: Array, dt: Array
@@ -36,3 +35,23 @@ class Lie(AbstractSplitting):
         self, problem: Problem, field: FieldState, particles: Particles, t: Array, dt: Array
     ) -> tuple[Particles, FieldState]:
         return particles, field
+
+    def undo_prepare(
+        self,
+        problem: Problem,
+        fields: tuple[FieldState, FieldState],
+        particles: Particles,
+        t: Array,
+        dt: Array,
+    ) -> Particles:
+        return self.map.inverse(particles, problem.flow, fields, t, dt)
+
+    def undo_finish(
+        self,
+        problem: Problem,
+        fields: tuple[FieldState, FieldState],
+        particles: Particles,
+        t: Array,
+        dt: Array,
+    ) -> Particles:
+        return particles

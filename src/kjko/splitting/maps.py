@@ -66,6 +66,19 @@ class AbstractMap(eqx.Module):
         """The particles after a time `dt` from t on, and the field there."""
 
     @abc.abstractmethod
+    def inverse(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        fields: tuple[FieldState, FieldState],
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> Particles:
+        """Where particles that the map has taken on from t have come from. `fields`: those before
+        and after it.
+        """
+
+    @abc.abstractmethod
     def response(
         self,
         particles: Particles,
@@ -97,6 +110,17 @@ class DriftKick(AbstractMap):
         particles = turn(particles, flow, t + dt, dt)
         return kick(particles, flow, field, t + dt, dt), field  # v at t + dt
 
+    def inverse(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        fields: tuple[FieldState, FieldState],
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> Particles:
+        particles = kick(particles, flow, fields[1], t + dt, -dt)
+        return drift(turn(particles, flow, t + dt, -dt), -dt)
+
     def response(
         self,
         particles: Particles,
@@ -127,6 +151,21 @@ class StormerVerlet(AbstractMap):
         field = flow.update(field, particles, dt)  # field at t + dt
         particles = turn(particles, flow, t + dt, dt / 2)
         return kick(particles, flow, field, t + dt, dt / 2), field  # v at t + dt
+
+    def inverse(
+        self,
+        particles: Particles,
+        flow: AbstractFlow,
+        fields: tuple[FieldState, FieldState],
+        t: Float[Array, ""],
+        dt: Float[Array, ""],
+    ) -> Particles:
+        before, after = fields
+        particles = kick(particles, flow, after, t + dt, -dt / 2)
+        particles = turn(particles, flow, t + dt, -dt / 2)
+        particles = drift(particles, -dt)
+        particles = turn(particles, flow, t, -dt / 2)
+        return kick(particles, flow, before, t, -dt / 2)
 
     def response(
         self,

@@ -2,8 +2,7 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 from kjko.core import Particles, Stage
 from kjko.interfaces import AbstractSplitting, FieldState
@@ -11,24 +10,18 @@ from kjko.problem import Problem
 from kjko.splitting.maps import StormerVerlet
 from kjko.splitting.stage import stage_at
 
-LARGEST = 0.3  # εΔt of a part: the midpoint rule can fold the map where it is large
-ROUNDING = 1e-5
-
 
 class StrangMidpoint(AbstractSplitting):
     """Half a Störmer-Verlet step, the control over Δt, half a Störmer-Verlet step. Second order.
 
     The control is the minimiser for *half* a step, u = −ε (v + T₀ ∇ᵥ log f) at the midpoint of the
     collision, and then moves the particles a *whole* step: the implicit midpoint rule at the cost
-    of implicit Euler. det = det(I + Δt ∇ᵥu(x*, v*)). It is cut into parts of εΔt ≤ 0.3.
+    of implicit Euler. det = det(I + Δt ∇ᵥu(x*, v*)).
     """
 
     fraction: ClassVar[float] = 0.5
     acts_after: ClassVar[bool] = True
-
-    def substeps(self, collisions: Float[Array, ""]) -> Int[Array, ""]:
-        pairs = jnp.ceil((collisions / LARGEST - 1) / 2 - ROUNDING)
-        return 2 * jnp.maximum(pairs, 0).astype(jnp.int32) + 1
+    largest: ClassVar[float] = 0.3  # where it is larger the midpoint rule can fold the map
 
     def prepare(
         self, problem: Problem, field: FieldState, particles: Particles, t: Array, dt: Array
@@ -40,3 +33,23 @@ class StrangMidpoint(AbstractSplitting):
         self, problem: Problem, field: FieldState, particles: Particles, t: Array, dt: Array
     ) -> tuple[Particles, FieldState]:
         return StormerVerlet()(particles, problem.flow, field, t + dt / 2, dt / 2)  # at t + dt
+
+    def undo_prepare(
+        self,
+        problem: Problem,
+        fields: tuple[FieldState, FieldState],
+        particles: Particles,
+        t: Array,
+        dt: Array,
+    ) -> Particles:
+        return StormerVerlet().inverse(particles, problem.flow, fields, t, dt / 2)
+
+    def undo_finish(
+        self,
+        problem: Problem,
+        fields: tuple[FieldState, FieldState],
+        particles: Particles,
+        t: Array,
+        dt: Array,
+    ) -> Particles:
+        return StormerVerlet().inverse(particles, problem.flow, fields, t + dt / 2, dt / 2)

@@ -1,5 +1,6 @@
 """The unsplit form with any symplectic map."""
 
+import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -25,9 +26,7 @@ class Unsplit(AbstractSplitting):
     map: AbstractMap = StormerVerlet()
     fraction: ClassVar[float] = 1.0
     acts_after: ClassVar[bool] = False
-
-    def substeps(self, collisions: Array) -> int:
-        return 1
+    largest: ClassVar[float] = math.inf
 
     def prepare(
         self, problem: Problem, field: FieldState, particles: Particles, t: Array, dt: Array

@@ -1,0 +1,261 @@
+"""The density at any point and time of a run, by what its steps have done to phase space."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from kjko.core import Particles, State
+from kjko.core.precision import in_double
+from kjko.initial import AbstractLaw, sample
+from kjko.interfaces import AbstractCollisions, AbstractSplitting, FieldState
+from kjko.methods.passage import Passage
+from kjko.methods.sequential import AbstractSequential
+from kjko.observe.start import step_length
+from kjko.problem import Problem
+from kjko.splitting.stage import stage_at
+from kjko.splitting.transport import BLOCK
+
+if TYPE_CHECKING:
+    from kjko.run.reader import Run
+
+Points = Float[np.ndarray, "n d"]
+
+
+class History:
+    """What the steps of a run have done to phase space, and with it f at any point and time.
+
+    f(t, z) is f₀ at the point z₀ that z has come from, less the log-determinants and what was done
+    to log f on the way: the map of the run is taken back to t = 0 and then on again to t, as if z
+    were a particle. A time within a step is reached by the step's own controls over a part of it.
+    All of it in float64. `passages`: of the steps from `first` on, the state at t = 0.
+
+    Raises ValueError for what has no such map: no law at t = 0 (a start from a file), a method that
+    fits no control at each step, a control that acts before the flow, or collisions that put right
+    what particles have in common.
+    """
+
+    def __init__(self, problem: Problem, method: Any, first: State, passages: Sequence[Passage]):
+        law = check_map(problem, method)
+        self.splitting: AbstractSplitting = method.splitting
+        self.implicit: bool = method.implicit
+        self.time_step = step_length(first)
+        self.dtype = first.particles.v.dtype
+        with jax.enable_x64(True):
+            self.problem, self.law, self.first = map(in_double, (problem, law, first))
+            self.passages = [in_double(passage) for passage in passages]
+
+    @property
+    def end(self) -> float:
+        """The time up to which it goes."""
+        return self.time_step * len(self.passages)
+
+    def log_density(self, t: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
+        """log f(t, x, v), of mass one as `Particles.log_f`; nan where no particle can come from.
+
+        Raises ValueError for a time outside of the run or points of another shape.
+        """
+
+        return self._in_blocks(t, x, v, partial(self._log_density, t))
+
+    def _log_density(self, t: float, points: Particles) -> Array:
+        start, found = self._pull(t, points)
+        log_f = jax.vmap(self.law.log_density)(start.x, start.v)
+        end = self._push(t, Particles(start.x, start.v, log_f))
+        return jnp.where(found, end.log_f, jnp.nan)
+
+    def score(self, t: float, x: Points, v: Points) -> Points:
+        """∇ᵥ log f(t, x, v), as learned: of the controls before and after t, by linear
+        interpolation between the middles of their steps; without collisions of f₀ by the map.
+
+        Raises as `log_density`.
+        """
+        if self.passages and self.passages[0].parts is None:
+            return self._in_blocks(t, x, v, partial(self._score_by_map, t))
+        return self._in_blocks(t, x, v, partial(self._score_learned, t))
+
+    def _score_by_map(self, t: float, points: Particles) -> Array:
+        def total(v):
+            start, _ = self._pull(t, eqx.tree_at(lambda p: p.v, points, v))
+            return jnp.sum(jax.vmap(self.law.log_density)(start.x, start.v))
+
+        return jax.grad(total)(points.v)
+
+    def _score_learned(self, t: float, points: Particles) -> Array:
+        def at(number):
+            """In the middle of a step, from 0 on; of f₀ before the first one."""
+            if number < 0:
+                return jax.vmap(jax.grad(self.law.log_density, argnums=1))(points.x, points.v)
+            passage = self.passages[number]
+            return _learned_score(self.problem, self.splitting, self.implicit, passage, points)
+
+        place = t / self.time_step - 0.5  # in steps, from the middle of the first one on
+        if place < 0:
+            before, share = -1, 2 * (place + 0.5)
+        else:
+            before = min(int(place), max(len(self.passages) - 2, 0))
+            share = place - before
+        if share == 0 or before + 1 >= len(self.passages):
+            return at(before)
+        return (1 - share) * at(before) + share * at(before + 1)
+
+    def resample(self, n: int, t: float | None = None, seed: int = 0) -> Particles:
+        """`n` new particles of f₀, pushed along the map of the run to t, or to its end."""
+        t = self.end if t is None else t
+        self._check_time(t)
+        with jax.enable_x64(True):
+            new = sample(self.law, n, seed)
+            blocks = [Particles(*(a[rows] for a in _arrays(new))) for rows in _blocks(n)]
+            ends = [_arrays(self._push(t, block)) for block in blocks]
+            x, v, log_f = (jnp.concatenate(parts) for parts in zip(*ends, strict=True))
+            if self.problem.box is not None:
+                x, _ = self.problem.box.wrap(x)
+            arrays = [np.asarray(a, dtype=self.dtype) for a in (x, v, log_f)]
+        return Particles(*arrays)
+
+    def _in_blocks(
+        self, t: float, x: Points, v: Points, of: Callable[[Particles], Array]
+    ) -> np.ndarray:
+        """What `of` gives for points at t, block by block."""
+        self._check_time(t)
+        like = self.first.particles
+        x, v = (np.asarray(a, dtype=float) for a in (x, v))
+        shapes = (x.shape, v.shape)
+        if shapes != ((len(v), like.x.shape[1]), (len(x), like.v.shape[1])):
+            raise ValueError(
+                f"x, v: expected the shapes (n, {like.x.shape[1]}) and (n, {like.v.shape[1]}), got"
+                f" {shapes[0]} and {shapes[1]}; one coordinate is x[:, None]"
+            )
+        out = []
+        for rows in _blocks(len(x)):
+            full = np.arange(rows.start, rows.start + min(len(x), BLOCK)).clip(max=len(x) - 1)
+            with jax.enable_x64(True):
+                values = np.asarray(of(Particles(x[full], v[full], np.zeros(len(full)))))
+            out.append(values[: rows.stop - rows.start])
+        return np.concatenate(out)
+
+    def _check_time(self, t: float) -> None:
+        if not 0 <= t <= self.end * (1 + 1e-6):
+            raise ValueError(f"t: expected a time of the run, 0 to {self.end:g}, got {t:g}")
+
+    def _steps(self, t: float) -> Iterator[tuple[FieldState, Passage, Any, Any, Any]]:
+        """Field at the start, passage, time, Δt and portion of each step up to t."""
+        field, dt = self.first.field, jnp.asarray(self.first.time_step)
+        for number, passage in enumerate(self.passages):
+            portion = min(t / self.time_step - number, 1.0)
+            if portion <= 1e-6:
+                return
+            portion = 1.0 if portion > 1 - 1e-6 else portion
+            yield field, passage, number * dt, dt, jnp.asarray(portion, dt.dtype)
+            field = passage.end
+
+    def _pull(self, t: float, points: Particles) -> tuple[Particles, Array]:
+        found = jnp.ones(points.log_f.shape, bool)
+        for step in reversed(list(self._steps(t))):
+            points, here = _pull(self.problem, self.splitting, *step, points)
+            found = found & here
+        return points, found
+
+    def _push(self, t: float, points: Particles) -> Particles:
+        for step in self._steps(t):
+            points = _push(self.problem, self.splitting, *step, points)
+        return points
+
+
+def log_density(run: "Run", t: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
+    """log f(t, x, v) of a run, see `History.log_density`."""
+    return run.history.log_density(t, x, v)
+
+
+def score(run: "Run", t: float, x: Points, v: Points) -> Points:
+    """∇ᵥ log f(t, x, v) of a run, see `History.score`."""
+    return run.history.score(t, x, v)
+
+
+def check_map(problem: Problem, method: Any) -> AbstractLaw:
+    """The law that the map of a run starts from.
+
+    Raises ValueError, with the reason, if it has no map of all phase space.
+    """
+    reason = _no_map(problem, method)
+    if reason is None and problem.law is not None:
+        return problem.law
+    reason = reason or "the run started from particles of a law that is not given"
+    raise ValueError(f"the density is known at the particles only: {reason}")
+
+
+def _no_map(problem: Problem, method: Any) -> str | None:
+    if not isinstance(method, AbstractSequential):
+        return f"{type(method).__name__} fits no control at each step"
+    if not method.splitting.acts_after:
+        name = type(method.splitting).__name__
+        return f"in {name} the control acts before the flow; take StrangMidpoint or Lie"
+    if type(problem.collisions).conserve is not AbstractCollisions.conserve:
+        name = type(problem.collisions).__name__
+        return f"{name} collisions put momentum and energy of the particles right after each step"
+    return None
+
+
+def _arrays(particles: Particles) -> tuple[Array, Array, Array]:
+    return particles.x, particles.v, particles.log_f
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(k * BLOCK, min(n, (k + 1) * BLOCK)) for k in range(math.ceil(n / BLOCK))]
+
+
+@eqx.filter_jit
+def _push(
+    problem: Problem,
+    splitting: AbstractSplitting,
+    start: FieldState,
+    passage: Passage,
+    t: Array,
+    dt: Array,
+    portion: Array,
+    points: Particles,
+) -> Particles:
+    return passage.push(problem, splitting, start, points, t, dt, portion)
+
+
+@eqx.filter_jit
+def _pull(
+    problem: Problem,
+    splitting: AbstractSplitting,
+    start: FieldState,
+    passage: Passage,
+    t: Array,
+    dt: Array,
+    portion: Array,
+    points: Particles,
+) -> tuple[Particles, Array]:
+    return passage.pull(problem, splitting, start, points, t, dt, portion)
+
+
+@eqx.filter_jit
+def _learned_score(
+    problem: Problem,
+    splitting: AbstractSplitting,
+    implicit: bool,
+    passage: Passage,
+    points: Particles,
+) -> Float[Array, "n d"]:
+    """∇ᵥ log f by the control in the middle of a step: u = −ε (v' − ū + T ∇ᵥ log f(x, v')) with
+    v' = v + h u(x, v), or v' = v where it is not `implicit`.
+    """
+    stage = stage_at(problem, passage.middle, points)
+    part = passage.part(passage.number // 2)
+    h = splitting.fraction * part.dt if implicit else 0.0 * part.dt
+    part = eqx.tree_at(lambda p: (p.fraction, p.dt), part, (jnp.ones_like(part.fraction), h))
+    v, found = part.pull(stage)
+    u = jax.vmap(part.control)(stage.x, v)
+    bath = stage.bath
+    relative = stage.v - bath.velocity
+    values = -(u / bath.rate[:, None] + relative) / bath.temperature[:, None]
+    return jnp.where(found[:, None], values, jnp.nan)

@@ -1,0 +1,83 @@
+"""A collision in parts, as many as what it meets asks for."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from kjko.core import Bath, Response
+
+ATTEMPTS = 64  # at parts in a step
+STRAIN = 0.35  # of a part, at most: the midpoint rule is wrong by strain³/12
+AIM = 0.28  # that the next part is made for
+SMALLEST = 1e-6  # εΔt of a part that is taken whatever its strain
+RELAXED = 10.0  # εΔt after which a collision is over: e⁻¹⁰ of it is left
+CALMER = 3.0  # parts grow as e^(τ/3) while what they have to do falls as e^(−τ)
+LONGEST = 1.0  # εΔt up to which they grow
+ROUNDING = 1e-5
+
+
+def strain(by: Response, dt: Float[Array, ""]) -> Float[Array, ""]:
+    """How far a move stretches velocities: the largest root mean square of a row of Δt M."""
+    return dt * jnp.sqrt(jnp.max(jnp.mean(jnp.sum(by.matrix**2, axis=2), axis=0)))
+
+
+class Progress(NamedTuple):
+    """How much time of a collision is `done`, in how many `parts` and `attempts`, and the `limit`
+    of the next part by the strain of the one before.
+    """
+
+    done: Float[Array, ""]
+    parts: Int[Array, ""]
+    attempts: Int[Array, ""]
+    limit: Float[Array, ""]
+
+
+def in_parts(
+    attempt: Callable[[Progress, Float[Array, ""], Any], tuple[Any, Float[Array, ""]]],
+    start: Any,
+    bath: Bath,
+    dt: Float[Array, ""],
+    largest: float,
+    limit: Float[Array, ""],
+) -> tuple[Any, Progress]:
+    """The result of a collision over Δt, from `start` on; not all of Δt is `done` where it cannot
+    be cut fine enough.
+
+    `attempt` does a part of some length on top of a result, and tells its strain; where that is too
+    large it is done again with a shorter one. A part is of εΔt ≤ `largest` at first, and parts are
+    as equal as can be. Results are pytrees of arrays.
+    """
+    rate = jnp.max(bath.rate)
+    total = jnp.minimum(dt, RELAXED / jnp.min(bath.rate))
+
+    def length_of(progress):
+        calm = jnp.exp(rate * progress.done / CALMER)
+        most = jnp.minimum(largest * calm, max(largest, LONGEST)) / rate
+        left = total - progress.done
+        number = jnp.ceil(left / jnp.minimum(most, progress.limit) - ROUNDING)
+        return left / jnp.maximum(number, 1.0)
+
+    def step(carry):
+        progress, result = carry
+        length = length_of(progress)
+        new, stretch = attempt(progress, length, result)
+        good = (stretch <= STRAIN) | (rate * length <= SMALLEST)
+        change = jnp.clip(AIM / jnp.maximum(stretch, 1e-3 * AIM), 0.1, 2.0)
+        change = jnp.where(good, change, jnp.where(stretch > 0, jnp.minimum(change, 0.5), 0.5))
+        result = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, result)
+        done = progress.done + jnp.where(good, length, 0.0)
+        parts = progress.parts + good
+        return Progress(done, parts, progress.attempts + 1, change * length), result
+
+    def is_left(carry):
+        progress, _ = carry
+        return (progress.done < (1 - ROUNDING) * total) & (progress.attempts < ATTEMPTS)
+
+    none = jnp.zeros((), jnp.int32)
+    first = Progress(jnp.zeros_like(total), none, none, limit)
+    progress, result = jax.lax.while_loop(is_left, step, (first, start))
+    done = jnp.where(is_left((progress._replace(attempts=none), result)), progress.done, dt)
+    return result, progress._replace(done=done)

@@ -1,0 +1,195 @@
+"""What a step does to any point of phase space, and the way back."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kjko.core import Particles, Response, Stage
+from kjko.interfaces import AbstractFlow, AbstractSplitting, Control, FieldState
+from kjko.methods.resolution import Resolution
+from kjko.problem import Problem
+from kjko.splitting.stage import stage_at
+from kjko.splitting.transport import log_determinant, move, response
+
+ITERATIONS = 30  # of Newton's method, at most
+CLOSE = 1e-11  # to which it finds velocities
+FOUND = 1e-8  # up to which it has found something
+
+
+class Part(eqx.Module):
+    """A part of a collision: v' = v + Δt w u(x, v) at fixed x, w the `fraction` of a control u, and
+    what was done to log f before, if anything. Many of them are one with a leading axis.
+    """
+
+    control: Control
+    fraction: Float[Array, ""]
+    dt: Float[Array, ""]
+    resolution: Resolution | None
+
+    def shortened(self, portion: Float[Array, ""]) -> "Part":
+        """What is done in a portion of its time."""
+        part = eqx.tree_at(lambda p: p.dt, self, portion * self.dt)
+        if self.resolution is None:
+            return part
+        share = 1 - (1 - self.resolution.share) ** portion
+        lift = portion * self.resolution.lift
+        return eqx.tree_at(lambda p: (p.resolution.share, p.resolution.lift), part, (share, lift))
+
+    def push(self, stage: Stage) -> Particles:
+        """The particles of a stage after it."""
+        if self.resolution is not None:
+            log_f = self.resolution(self.control.basis, stage)  # pyright: ignore
+            stage = eqx.tree_at(lambda s: s.log_f, stage, log_f)
+        by = self._response(stage)
+        return move(stage, by, self.dt, log_determinant(by, self.dt))
+
+    def pull(self, stage: Stage) -> tuple[Float[Array, "n d"], Bool[Array, " n"]]:
+        """The velocities from which those of a stage have come, by Newton's method; and where they
+        were found.
+        """
+        target = stage.v
+        size = 1 + jnp.abs(target)
+
+        def residual(v):
+            by = self._response(eqx.tree_at(lambda s: s.v, stage, v))
+            return v + self.dt * by.u - target, by.matrix
+
+        def improve(carry):
+            v, left, matrix, count = carry
+            v = v - near_identity(self.dt * matrix, left)
+            return v, *residual(v), count + 1
+
+        def go_on(carry):
+            _, left, _, count = carry
+            return jnp.any(jnp.abs(left) > CLOSE * size) & (count < ITERATIONS)
+
+        v, left, *_ = jax.lax.while_loop(go_on, improve, (target, *residual(target), 0))
+        return v, jnp.all(jnp.abs(left) <= FOUND * size, axis=1)
+
+    def _response(self, stage: Stage) -> Response:
+        """Of w u."""
+        return jax.tree.map(lambda leaf: self.fraction * leaf, response(self.control, stage))
+
+
+class Passage(eqx.Module):
+    """What happened to phase space in a step: the first `number` of the `parts` of its collision,
+    None without collisions, and the field in the middle and at the end of the step.
+
+    Both ways go over a `portion` of the step, by the same controls: 1, or less for a time within.
+    """
+
+    parts: Part | None
+    number: Int[Array, ""]
+    middle: FieldState
+    end: FieldState
+
+    def push(
+        self,
+        problem: Problem,
+        splitting: AbstractSplitting,
+        start: FieldState,
+        particles: Particles,
+        t: Array,
+        dt: Array,
+        portion: Array,
+    ) -> Particles:
+        """Where points at t go, with their log f. `start`: the field there."""
+        _, middle, end = self._fields(start, portion)
+        first, second = (_recorded(problem, after) for after in (middle, end))
+        span = portion * dt
+        stage, _ = splitting.prepare(first, start, particles, t, span)
+        moved = Particles(stage.x_free, stage.v_free, stage.log_f)
+
+        def part(k, moved):
+            return self.part(k).shortened(portion).push(stage_at(problem, middle, moved))
+
+        if self.parts is not None:
+            moved = jax.lax.fori_loop(0, self.number, part, moved)
+        return splitting.finish(second, middle, moved, t, span)[0]
+
+    def pull(
+        self,
+        problem: Problem,
+        splitting: AbstractSplitting,
+        start: FieldState,
+        particles: Particles,
+        t: Array,
+        dt: Array,
+        portion: Array,
+    ) -> tuple[Particles, Bool[Array, " n"]]:
+        """Where points have come from at t, and for which that was found."""
+        _, middle, end = self._fields(start, portion)
+        span = portion * dt
+        moved = splitting.undo_finish(problem, (middle, end), particles, t, span)
+
+        def part(k, carry):
+            moved, found = carry
+            stage = stage_at(problem, middle, moved)
+            v, here = self.part(self.number - 1 - k).shortened(portion).pull(stage)
+            return eqx.tree_at(lambda p: p.v, moved, v), found & here
+
+        found = jnp.ones(particles.log_f.shape, bool)
+        if self.parts is not None:
+            moved, found = jax.lax.fori_loop(0, self.number, part, (moved, found))
+        return splitting.undo_prepare(problem, (start, middle), moved, t, span), found
+
+    def part(self, k: Int[Array, ""]) -> Part:
+        """One of the parts."""
+        arrays, static = eqx.partition(self.parts, eqx.is_array)
+        return eqx.combine(jax.tree.map(lambda leaf: leaf[k], arrays), static)
+
+    def _fields(self, start: FieldState, portion: Array) -> tuple[Any, Any, Any]:
+        """At the start, in the middle and at the end of a portion, by linear interpolation."""
+
+        def between(a, b, share):
+            return jax.tree.map(lambda a, b: (1 - share) * a + share * b, a, b)
+
+        early = between(start, self.middle, jnp.minimum(2 * portion, 1.0))
+        late = between(self.middle, self.end, jnp.clip(2 * portion - 1, 0.0, 1.0))
+        end = jax.tree.map(lambda a, b: jnp.where(portion < 0.5, a, b), early, late)
+        return start, between(start, self.middle, portion), end
+
+
+class Recorded(AbstractFlow):
+    """A flow whose field was recorded: `after` is the next one."""
+
+    flow: AbstractFlow
+    after: FieldState
+    conservative: bool = eqx.field(static=True)
+
+    def acceleration(
+        self, field: FieldState, t: Float[Array, ""], x: Float[Array, " d_x"], v: Float[Array, " d"]
+    ) -> Float[Array, " d"]:
+        return self.flow.acceleration(field, t, x, v)
+
+    def gyrofrequency(
+        self, t: Float[Array, ""], x: Float[Array, " d_x"]
+    ) -> Float[Array, "3"] | None:
+        return self.flow.gyrofrequency(t, x)
+
+    def potential_energy(self, field: FieldState, x: Float[Array, " d_x"]) -> Float[Array, ""]:
+        return self.flow.potential_energy(field, x)
+
+    def update(self, field: FieldState, particles: Particles, dt: Float[Array, ""]) -> FieldState:
+        return self.after
+
+
+def _recorded(problem: Problem, after: FieldState) -> Problem:
+    flow = Recorded(problem.flow, after, problem.flow.conservative)  # pyright: ignore
+    return eqx.tree_at(lambda p: p.flow, problem, flow)
+
+
+def near_identity(matrix: Float[Array, "n d d"], right: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """(I + matrix)⁻¹ right, by elimination without pivoting."""
+    d = right.shape[1]
+    rows = [[matrix[:, i, k] + (i == k) for k in range(d)] + [right[:, i]] for i in range(d)]
+    for i in range(d):
+        rows[i] = [entry / rows[i][i] for entry in rows[i]]
+        for other in range(d):
+            if other != i:
+                factor = rows[other][i]
+                rows[other] = [a - factor * b for a, b in zip(rows[other], rows[i], strict=True)]
+    return jnp.stack([row[-1] for row in rows], axis=1)

@@ -1,0 +1,129 @@
+"""passages.bin: what each step of a run did to phase space, one record a step."""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from kjko.methods.passage import Passage
+
+HEADER = struct.Struct("<4sIiiQ")  # mark, checksum of the rest, step, number of parts, size
+MARK = b"kjko"
+PASSAGES = "passages.bin"  # in a run folder
+
+
+def append_passage(path: Path, step: int, passage: Passage) -> None:
+    """One more record; nothing of it is left if it cannot be written: OSError."""
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(_used(passage))]
+    body = b"".join(array.tobytes() for array in arrays)
+    number = int(passage.number)
+    header = HEADER.pack(MARK, _checksum(step, number, body), step, number, len(body))
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "ab") as file:
+            file.write(header + body)
+    except OSError as error:
+        os.truncate(path, size)
+        error.filename = str(path)
+        raise
+
+
+def forget_passages(path: Path, step: int) -> None:
+    """Forget the records after a step, and all from the first damaged one on."""
+    if not path.exists():
+        return
+    end = 0
+    with open(path, "rb") as file:
+        for number, _, _ in _records(file):
+            if number > step:
+                break
+            end = file.tell()
+    os.truncate(path, end)
+
+
+def read_passages(path: Path, like: Passage, steps: int) -> list[Passage]:
+    """Those of the steps 1, 2, … `steps`. `like`: one of the run, for the structure.
+
+    Raises OSError if some are missing or damaged.
+    """
+    passages = []
+    try:
+        with open(path, "rb") as file:
+            for step, number, body in _records(file):
+                if step != len(passages) + 1 or len(passages) == steps:
+                    break
+                passages.append(_read(body, number, like))
+    except (FileNotFoundError, ValueError):
+        pass
+    if len(passages) < steps:
+        raise OSError(
+            f"{path}: cannot be read: expected what {steps} steps did, got {len(passages)} of them"
+        )
+    most = max((int(passage.number) for passage in passages), default=0)
+    return [_padded(passage, most) for passage in passages]
+
+
+def _padded(passage: Passage, most: int) -> Passage:
+    """With room for as many parts as any has, so that all are of one form."""
+
+    def longer(leaf):
+        if not eqx.is_array(leaf):
+            return leaf
+        return np.pad(leaf, [(0, most - len(leaf))] + [(0, 0)] * (leaf.ndim - 1))
+
+    return eqx.tree_at(
+        lambda p: p.parts,
+        passage,
+        jax.tree.map(longer, passage.parts),
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
+def _used(passage: Passage) -> Passage:
+    """Without the parts that were not done."""
+    parts = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[: int(passage.number)],
+        eqx.filter(passage.parts, eqx.is_array),
+    )
+    return eqx.filter(
+        eqx.tree_at(lambda p: p.parts, passage, parts, is_leaf=lambda leaf: leaf is None),
+        eqx.is_array,
+    )
+
+
+def _checksum(step: int, number: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(struct.pack("<ii", step, number)))
+
+
+def _records(file) -> Iterator[tuple[int, int, bytes]]:
+    """Step, number of parts and body of each record, up to the first damaged one."""
+    while len(header := file.read(HEADER.size)) == HEADER.size:
+        mark, checksum, step, number, size = HEADER.unpack(header)
+        left = os.fstat(file.fileno()).st_size - file.tell()
+        if mark != MARK or size > left:
+            return
+        body = file.read(size)
+        if checksum != _checksum(step, number, body):
+            return
+        yield step, number, body
+
+
+def _read(body: bytes, number: int, like: Passage) -> Passage:
+    """Raises ValueError if the body is not that of such a passage."""
+    arrays, static = eqx.partition(like, lambda leaf: hasattr(leaf, "shape"))
+    of_parts = {id(leaf) for leaf in jax.tree.leaves(arrays.parts)}
+    leaves, structure = jax.tree.flatten(arrays)
+    read, at = [], 0
+    for leaf in leaves:
+        shape = (number, *leaf.shape[1:]) if id(leaf) in of_parts else leaf.shape
+        size = int(np.prod(shape, dtype=int)) * leaf.dtype.itemsize
+        read.append(np.frombuffer(body[at : at + size], leaf.dtype).reshape(shape))
+        at += size
+    if at != len(body):
+        raise ValueError("not a passage of this run")
+    return eqx.combine(jax.tree.unflatten(structure, read), static)
