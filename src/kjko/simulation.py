@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import equinox as eqx
+import jax
 
 from kjko.core import Particles, State
 from kjko.interfaces import AbstractMethod, AbstractObservable, AbstractStepInfo, Record
@@ -17,8 +18,12 @@ from kjko.problem import Problem
 def take_step(
     problem: Problem, method: AbstractMethod, state: State
 ) -> tuple[State, AbstractStepInfo]:
-    """One compiled step, compiled once for a method and a kind of problem whatever its numbers."""
-    return method.step(problem, state)
+    """One compiled step, compiled once for a method and a kind of problem whatever its numbers.
+
+    Products of matrices have all digits, also where a device would round them for speed.
+    """
+    with jax.default_matmul_precision("highest"):
+        return method.step(problem, state)
 
 
 def evolve(
@@ -31,16 +36,16 @@ def evolve(
 
     Raises NumericalFailure at the step that went wrong; the states yielded before it are good.
     """
-    start = time.perf_counter()
+    start, before = time.perf_counter(), None
     if int(state.step) == 0:
         state = method.learn(problem, state, steps)
     for _ in range(int(state.step), steps):
         state, info = take_step(problem, method, state)
         record = observer(state, info)
         record["seconds"] = time.perf_counter() - start
-        check(record)
+        check(record, before)
         yield state, info, record
-        start = time.perf_counter()
+        start, before = time.perf_counter(), record
 
 
 def number_of_steps(end_time: float, time_step: float) -> int:

@@ -6,8 +6,7 @@ import pytest
 
 import kjko
 from kjko.core import Bath
-from kjko.methods.collision import in_parts
-from kjko.methods.score_end_to_end import odd_number
+from kjko.methods.collision import in_parts, odd_number
 
 INFINITE = jnp.asarray(jnp.inf)
 

@@ -236,8 +236,21 @@ def test_check_lets_good_records_pass():
 def test_check_names_the_first_bad_quantity(first, bad):
     order = ("loss", "det_min", "energy_kinetic", "energy_potential", "entropy")
     record = GOOD | dict.fromkeys(order[first:], bad)
-    with pytest.raises(kjko.NumericalFailure, match=rf"^{order[first]} is not finite at step 3 \("):
+    message = rf"^{order[first]} is not finite at step 3 \("
+    if order[first] == "det_min" and np.isnan(bad):
+        message = r"^the collision cannot be cut into parts fine enough at step 3 \("
+    with pytest.raises(kjko.NumericalFailure, match=message):
         check(record)
+
+
+def test_check_sees_energy_from_nowhere():
+    """A rise by more than half of the kinetic energy; less is the flow's own error."""
+    before = GOOD | {"free_energy_plain": -2.0, "energy_kinetic": 1.0}
+    check(GOOD | {"free_energy_plain": -1.6, "energy_kinetic": 1.2}, before)
+    check(GOOD | {"free_energy_plain": None}, before)
+    message = r"^free energy rises from -2 to 30 at step 3 \(t = 0.6\): the force is not resolved"
+    with pytest.raises(kjko.NumericalFailure, match=message):
+        check(GOOD | {"free_energy_plain": 30.0, "energy_kinetic": 40.0}, before)
 
 
 @pytest.mark.parametrize("det_min", [0.0, -0.25])

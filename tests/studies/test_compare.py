@@ -92,7 +92,7 @@ def test_a_failed_run_has_no_errors_and_stops_no_other():
     strong = ["problem.collision_rate=20.0", "solver.time_step=0.5", "solver.end_time=2.0"]
     result = study(["score", "langevin"], overrides=[*SMALL[:1], *wild, *strong])
     failed, good = result.outcomes
-    assert failed.failure is not None and "the map folds" in failed.failure
+    assert failed.failure is not None and "parts fine enough" in failed.failure
     assert set(failed.errors.values()) == {None}
     assert good.failure is None and "score (1 of 1 failed)" in result.table()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kjko.case import plasma
 from kjko.case.checks import BadInput, at, check_range, vector
+from kjko.case.coupling import couples
 from kjko.case.equation import collisions
 from kjko.case.observables import observables
 from kjko.case.parts import Here
@@ -74,6 +75,14 @@ def build(case: CaseTable) -> Experiment:
             problem.check_time_step(solver.time_step)
             jax.eval_shape(experiment.init)  # refuses what does not go together
     return experiment
+
+
+def has_coupled_pairs(case: CaseTable) -> bool:
+    """Whether f is no product over the pairs (x_k, v_k); see `couples`. Raises BadInput."""
+    here = _here(case)
+    if here.velocity_dimension == 1:
+        return False
+    return couples(_problem(case.problem, here), here.dimension, here.velocity_dimension)
 
 
 def _check_collisions(case: CaseTable) -> None:

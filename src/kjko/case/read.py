@@ -13,10 +13,12 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from kjko import cases
-from kjko.case.build import Experiment, build
+from kjko.case.build import Experiment, build, has_coupled_pairs
 from kjko.case.checks import BadInput
+from kjko.case.parts import of_kind
 from kjko.case.tables import CaseTable
 
+TRAINED = "levenberg-marquardt"
 TITLE_VALUE = 40  # characters of a value that a title tells
 
 
@@ -64,7 +66,22 @@ def parse_toml(text: str, name: str, overrides: list[str] | None = None) -> Case
         case = Case.model_validate(data)
     except ValidationError as error:
         raise BadInput(_explain(max(error.errors(), key=_weight), data)) from None
+    case = _with_functions_of_all_coordinates(case)
     return _titled(case, [key for key, _ in changes])
+
+
+def _with_functions_of_all_coordinates(case: Case) -> Case:
+    """The defaults of the solver where f is no product over the pairs and none are given."""
+    solver = case.solver
+    if {"control", "fit"} & solver.model_fields_set or solver.method.kind != "jko":
+        return case
+    try:
+        if not has_coupled_pairs(case):
+            return case
+    except BadInput:  # what is wrong is told when the case is built
+        return case
+    trained = {"control": of_kind("control", "ridges"), "fit": of_kind("fit", TRAINED)}
+    return case.model_copy(update={"solver": solver.model_copy(update=trained)})
 
 
 def _titled(case: Case, changed: list[list[str]]) -> Case:

@@ -11,7 +11,6 @@ from kjko.case import equation as equation  # makes the parts known
 from kjko.case import law as law
 from kjko.case import observables as observables
 from kjko.case import solver as solver
-from kjko.case.coupling import couples
 from kjko.case.observables import NAMES
 from kjko.case.parts import Table, any_of, of_kind
 from kjko.case.values import Count, NotNegative, Positive, Whole, whole
@@ -111,20 +110,6 @@ class CaseTable(Table):
     particles: ParticlesTable = ParticlesTable()
     solver: SolverTable
     output: OutputTable = OutputTable()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _defaults_of_the_problem(cls, tables: Any) -> Any:
-        """Functions that see all coordinates at once where f is no product over the pairs."""
-        if not isinstance(tables, dict) or not couples(tables.get("problem")):
-            return tables
-        solver = tables.get("solver")
-        if not isinstance(solver, dict) or {"control", "fit"} & solver.keys():
-            return tables
-        if isinstance(solver.get("method"), dict) and solver["method"].get("kind", "jko") != "jko":
-            return tables
-        trained = {"control": {"kind": "ridges"}, "fit": {"kind": "levenberg-marquardt"}}
-        return tables | {"solver": solver | trained}
 
 
 def _with_kind(axis: str, table: Any) -> Any:

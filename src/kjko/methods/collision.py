@@ -16,7 +16,13 @@ SMALLEST = 1e-6  # εΔt of a part that is taken whatever its strain
 RELAXED = 10.0  # εΔt after which a collision is over: e⁻¹⁰ of it is left
 CALMER = 3.0  # parts grow as e^(τ/3) while what they have to do falls as e^(−τ)
 LONGEST = 1.0  # εΔt up to which they grow
+MANY = 10  # equal parts at most
 ROUNDING = 1e-5
+
+
+def odd_number(parts: Float[Array, ""]) -> Int[Array, ""]:
+    """The least odd number of parts that is no less than so many, but for rounding."""
+    return 2 * jnp.ceil(jnp.maximum(parts - 1, 0) / 2 - ROUNDING).astype(jnp.int32) + 1
 
 
 def strain(by: Response, dt: Float[Array, ""]) -> Float[Array, ""]:
@@ -47,15 +53,18 @@ def in_parts(
     be cut fine enough.
 
     `attempt` does a part of some length on top of a result, and tells its strain; where that is too
-    large it is done again with a shorter one. A part is of εΔt ≤ `largest` at first, and parts are
-    as equal as can be. Results are pytrees of arrays.
+    large it is done again with a shorter one. Parts are of εΔt ≤ `largest`, and an odd number of
+    equal ones if none is too large, so that one is in the middle; where there would be many, later
+    ones are longer. Results are pytrees of arrays.
     """
     rate = jnp.max(bath.rate)
     total = jnp.minimum(dt, RELAXED / jnp.min(bath.rate))
+    equal = rate * total / odd_number(rate * total / largest)
 
     def length_of(progress):
         calm = jnp.exp(rate * progress.done / CALMER)
-        most = jnp.minimum(largest * calm, max(largest, LONGEST)) / rate
+        growing = jnp.minimum(largest * calm, max(largest, LONGEST))
+        most = jnp.where(rate * total <= MANY * largest, equal, growing) / rate
         left = total - progress.done
         number = jnp.ceil(left / jnp.minimum(most, progress.limit) - ROUNDING)
         return left / jnp.maximum(number, 1.0)

@@ -7,6 +7,8 @@ the resolution in v, and fills the voids. Both are done here to log f, at the ra
 stay where they are. What is carried then is the density as far as it is resolved.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,7 @@ from kjko.splitting.transport import BLOCK
 
 ITERATIONS, NEWTON = 3, 6  # of the projection and of what is filled
 RIDGE = 1e-5  # of functions scaled to unit mean square
+LARGEST_RIDGE = 1.0
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of
 PARTICLES = 50_000  # on which coefficients are found
 
@@ -141,11 +144,14 @@ def resolution(
     if isinstance(design, Dense):  # φ is a function of its own where there are few of x
         design = design.with_column((some.potential - mean) / width)
     c = projection(design, g[rows] - offset, ridge)
+    solved = jnp.all(jnp.isfinite(c))  # else rounding has left the equations indefinite
+    c = jnp.where(solved, c, 0.0)
+    share = jnp.where(solved, 1 - jnp.exp(-collisions), 0.0)
     of_basis, of_potential = c[: basis.size], jnp.sum(c[basis.size :])
     found = eqx.tree_at(
         lambda r: (r.share, r.offset, r.potential, r.coefficients, r.of_potential),
         Resolution.none(basis, stage, equilibrium),
-        (1 - jnp.exp(-collisions), offset, (mean, width), of_basis, of_potential),
+        (share, offset, (mean, width), of_basis, of_potential),
     )
     log_f = found(basis, stage)
     if equilibrium is not None:
@@ -168,7 +174,7 @@ def projection(
     with the matrix of the least-squares fit, from which it starts.
     """
     ones, n = jnp.ones_like(g), g.size
-    factor = design.factor(design.gram(ones), ridge)
+    factor = _definite_factor(design, design.gram(ones), ridge)
 
     def better(c, rest):
         right = design.transpose(rest) / n - design.penalty(c, ridge)
@@ -180,6 +186,28 @@ def projection(
 
     c = better(jnp.zeros_like(design.transpose(g)), g)
     return jax.lax.fori_loop(0, ITERATIONS, keeping_moments, c)
+
+
+def _definite_factor(design: AbstractDesign, gram: Any, ridge: Float[Array, ""]) -> Any:
+    """A factor with the least of ten times, a hundred times, … the ridge that rounding leaves
+    definite: it is for conjugate gradients only, which solve the equations with the ridge itself.
+    """
+
+    def is_indefinite(carry):
+        ridge, factor = carry
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(_arrays(factor))]
+        return ~jnp.all(jnp.stack(finite)) & (ridge < LARGEST_RIDGE)
+
+    def larger(carry):
+        ridge, _ = carry
+        return 10 * ridge, _arrays(design.factor(gram, 10 * ridge))
+
+    def _arrays(factor):
+        return eqx.filter(factor, eqx.is_array)
+
+    first = design.factor(gram, ridge)
+    _, arrays = jax.lax.while_loop(is_indefinite, larger, (ridge, _arrays(first)))
+    return eqx.combine(arrays, first)
 
 
 def filling(

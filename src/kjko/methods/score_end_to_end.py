@@ -5,18 +5,17 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from kjko.core import Bath, Particles, Response, Stage
 from kjko.fit import Adam
 from kjko.interfaces import AbstractSplitting, Applied, FieldState, TimeDependentControl
+from kjko.methods.collision import odd_number
 from kjko.methods.end_to_end import AbstractEndToEnd
 from kjko.problem import Problem
 from kjko.splitting import StrangMidpoint
 from kjko.splitting.stage import stage_at
 from kjko.splitting.transport import determinant, log_determinant, move, response
-
-ROUNDING = 1e-5
 
 
 class ScoreEndToEnd(AbstractEndToEnd):
@@ -87,11 +86,6 @@ class ScoreEndToEnd(AbstractEndToEnd):
         moved = problem.collisions.conserve(before, moved)
         particles, field = self.splitting.finish(problem, field, moved, t, dt)
         return particles, field, applied, det_min
-
-
-def odd_number(parts: Float[Array, ""]) -> Int[Array, ""]:
-    """The least odd number of parts that is no less than so many, but for rounding."""
-    return 2 * jnp.ceil(jnp.maximum(parts - 1, 0) / 2 - ROUNDING).astype(jnp.int32) + 1
 
 
 def _collide(

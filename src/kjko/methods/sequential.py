@@ -40,7 +40,7 @@ class SequentialInfo(AbstractStepInfo):
     fit: FitInfo
     applied: Applied | None
     det_min: Float[Array, ""]
-    passage: Passage
+    passage: Passage | None = None
 
 
 class Memory(eqx.Module):

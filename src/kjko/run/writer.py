@@ -78,7 +78,7 @@ class Writer:
 
     def passage(self, step: int, info: AbstractStepInfo) -> None:
         """What a step did to phase space, for methods that tell."""
-        if isinstance(info, SequentialInfo):
+        if isinstance(info, SequentialInfo) and info.passage is not None:
             append_passage(self.folder / PASSAGES, step, info.passage)
 
     def snapshot(self, state: State) -> None:
