@@ -12,7 +12,8 @@ from PIL import Image
 from run_folders import small_case
 
 from kjko.figures.errors import draw_convergence
-from kjko.figures.run_figures import draw
+from kjko.figures.run_figures import carried, draw
+from kjko.figures.shown import Shown
 from kjko.run import loop
 
 NUMBER, BINS, STEPS = 400, 160, 6
@@ -99,6 +100,30 @@ def test_every_figure_is_drawn(tmp_path, dimension):
 def test_a_folder_that_a_run_wrote(tmp_path):
     loop.start(small_case(), tmp_path / "run")
     assert _names(draw(tmp_path / "run")) == EVERY
+
+
+def test_the_density_drawn_is_that_of_the_particles(tmp_path):
+    """f of mass 2 at the nodes of a grid, also across the ends of a box."""
+    random = np.random.default_rng(0)
+    x, v = random.uniform(0, 10, 20_000), random.normal(size=20_000)
+    log_f = (
+        -0.5 * v**2 - 0.5 * np.log(2 * np.pi) + np.log1p(0.5 * np.cos(np.pi * x / 5)) - np.log(10)
+    )
+    snapshot = {"x1": x, "v1": v, "log_f": log_f, "edges_x": np.array([[0.0, 10.0]])}
+    run = Shown(_run_folder(tmp_path / "run", domain="mass = 2.0\ndomain = { length = [10.0] }"))
+    nodes = np.array([0.0, 3.0, 9.99]), np.array([-1.0, 0.0, 0.5])
+    drawn = carried(run, snapshot, *nodes)
+    in_x = (1 + 0.5 * np.cos(np.pi * nodes[0] / 5)) / 10
+    in_v = np.exp(-0.5 * nodes[1] ** 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(drawn, 2 * np.outer(in_x, in_v), rtol=0.02)
+
+
+def test_particles_on_a_line(tmp_path):
+    folder = _run_folder(tmp_path / "run")
+    for path in (folder / "snapshots").glob("step_*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["v"][...] = 0.0
+    assert _names(draw(folder)) == EVERY
 
 
 def test_a_periodic_run(tmp_path):

@@ -43,6 +43,11 @@ class Shown:
         kept = len(self.snapshots[0]["log_f"]) if self.snapshots else 0
         return int(self.snapshots[0].get("particles", kept)) if self.snapshots else kept
 
+    @property
+    def has_density(self) -> bool:
+        """Whether its particles carry log f."""
+        return bool(np.isfinite(self.snapshots[-1]["log_f"]).all())
+
     @cached_property
     def noise(self) -> float | None:
         """∫|E|² dx of as many random particles in a uniform plasma, M² L/12N; None where it is not
