@@ -139,7 +139,8 @@ def test_it_can_be_left_out(tmp_path):
     [
         (["solver.integrator.kind=symplectic-euler"], "in SymplecticEuler the control acts before"),
         (["solver.method.kind=langevin"], "Langevin fits no control at each step"),
-        (["problem.collisions.kind=dougherty"], "Dougherty collisions put momentum and energy"),
+        (["problem.collisions.kind=dougherty"], "Dougherty collisions depend on all particles"),
+        (["solver.method.log_det=linear"], "its log-determinants are the linear ones"),
     ],
 )
 def test_what_has_no_map_says_so(tmp_path, settings, reason):
@@ -151,8 +152,28 @@ def test_what_has_no_map_says_so(tmp_path, settings, reason):
 def test_points_and_times_that_are_none(gaussian):
     with pytest.raises(ValueError, match=r"^t: expected a time of the run, 0 to 1, got 1.1"):
         kjko.log_density(gaussian, 1.1, [[0.0]], [[0.0]])
-    with pytest.raises(ValueError, match=r"^x, v: expected the shapes \(n, 1\) and \(n, 1\)"):
-        kjko.log_density(gaussian, 1.0, np.zeros(3), np.zeros(3))
+    for wrong in (np.zeros(3), np.zeros((0, 1)), 1.0, np.zeros((2, 2))):
+        with pytest.raises(ValueError, match=r"^x, v: expected the shapes \(n, 1\) and \(n, 1\)"):
+            kjko.log_density(gaussian, 1.0, wrong, wrong)
+
+
+def test_new_particles_are_new(gaussian):
+    first = np.asarray(gaussian.experiment().particles.x[:, 0])
+    assert not np.isin(np.asarray(gaussian.resample(50, 0.0).x[:, 0]), first).any()
+
+
+def test_within_a_step_that_is_cut(tmp_path):
+    """εΔt = 2 in a step: log f at a quarter of it is between those of its ends, as relaxed."""
+    settings = ["particles.number=2000", "problem.collision_rate=20.0", "solver.end_time=0.1"]
+    loop.start(load("gaussian-1d", [*settings, *BY_VALUES]), tmp_path / "run")
+    run = kjko.open_run(tmp_path / "run")
+    law = closed_form(run.history.problem)
+    assert law is not None and int(run.history.passages[0].number) > 3
+    for t in (0.025, 0.06):
+        new = run.resample(300, t, seed=1)
+        x, v = (np.asarray(a, dtype=float) for a in (new.x, new.v))
+        error = kjko.log_density(run, t, x, v) - law.log_f(t, x, v)
+        assert np.sqrt(np.mean(error**2)) < 0.1, t
 
 
 def test_at_the_start_it_is_the_law(gaussian):

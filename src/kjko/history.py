@@ -15,7 +15,7 @@ from kjko.core import Particles, State
 from kjko.core.precision import in_double
 from kjko.initial import AbstractLaw, sample
 from kjko.interfaces import AbstractCollisions, AbstractSplitting, FieldState
-from kjko.methods.passage import Passage
+from kjko.methods.passage import Passage, wrapped
 from kjko.methods.sequential import AbstractSequential
 from kjko.observe.start import step_length
 from kjko.problem import Problem
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kjko.run.reader import Run
 
 Points = Float[np.ndarray, "n d"]
+RESAMPLED = 1  # tells seeds of new particles from those of a run's own
 
 
 class History:
@@ -42,7 +43,7 @@ class History:
     """
 
     def __init__(self, problem: Problem, method: Any, first: State, passages: Sequence[Passage]):
-        law = check_map(problem, method)
+        law = check_map(problem, method, first.particles)
         self.splitting: AbstractSplitting = method.splitting
         self.implicit: bool = method.implicit
         self.time_step = step_length(first)
@@ -72,7 +73,8 @@ class History:
 
     def score(self, t: float, x: Points, v: Points) -> Points:
         """∇ᵥ log f(t, x, v), as learned: of the controls before and after t, by linear
-        interpolation between the middles of their steps; without collisions of f₀ by the map.
+        interpolation between the middles of their steps, and extrapolation after the last one;
+        without collisions of f₀ by the map.
 
         Raises as `log_density`.
         """
@@ -88,16 +90,18 @@ class History:
         return jax.grad(total)(points.v)
 
     def _score_learned(self, t: float, points: Particles) -> Array:
+        when = self.splitting.fraction if self.implicit else 0.5  # of a step, its control's time
+
         def at(number):
-            """In the middle of a step, from 0 on; of f₀ before the first one."""
+            """By the control of a step, from 0 on; of f₀ before the first one."""
             if number < 0:
                 return jax.vmap(jax.grad(self.law.log_density, argnums=1))(points.x, points.v)
             passage = self.passages[number]
             return _learned_score(self.problem, self.splitting, self.implicit, passage, points)
 
-        place = t / self.time_step - 0.5  # in steps, from the middle of the first one on
+        place = t / self.time_step - when
         if place < 0:
-            before, share = -1, 2 * (place + 0.5)
+            before, share = -1, place / when + 1
         else:
             before = min(int(place), max(len(self.passages) - 2, 0))
             share = place - before
@@ -106,16 +110,15 @@ class History:
         return (1 - share) * at(before) + share * at(before + 1)
 
     def resample(self, n: int, t: float | None = None, seed: int = 0) -> Particles:
-        """`n` new particles of f₀, pushed along the map of the run to t, or to its end."""
+        """`n` particles of f₀ that the run had not, pushed along its map to t, or to its end."""
         t = self.end if t is None else t
         self._check_time(t)
         with jax.enable_x64(True):
-            new = sample(self.law, n, seed)
+            own = np.random.SeedSequence([seed, RESAMPLED]).generate_state(1)
+            new = sample(self.law, n, int(own[0]))
             blocks = [Particles(*(a[rows] for a in _arrays(new))) for rows in _blocks(n)]
             ends = [_arrays(self._push(t, block)) for block in blocks]
             x, v, log_f = (jnp.concatenate(parts) for parts in zip(*ends, strict=True))
-            if self.problem.box is not None:
-                x, _ = self.problem.box.wrap(x)
             arrays = [np.asarray(a, dtype=self.dtype) for a in (x, v, log_f)]
         return Particles(*arrays)
 
@@ -127,7 +130,8 @@ class History:
         like = self.first.particles
         x, v = (np.asarray(a, dtype=float) for a in (x, v))
         shapes = (x.shape, v.shape)
-        if shapes != ((len(v), like.x.shape[1]), (len(x), like.v.shape[1])):
+        n = v.shape[0] if v.ndim else 0
+        if shapes != ((n, like.x.shape[1]), (n, like.v.shape[1])) or n == 0:
             raise ValueError(
                 f"x, v: expected the shapes (n, {like.x.shape[1]}) and (n, {like.v.shape[1]}), got"
                 f" {shapes[0]} and {shapes[1]}; one coordinate is x[:, None]"
@@ -136,7 +140,8 @@ class History:
         for rows in _blocks(len(x)):
             full = np.arange(rows.start, rows.start + min(len(x), BLOCK)).clip(max=len(x) - 1)
             with jax.enable_x64(True):
-                values = np.asarray(of(Particles(x[full], v[full], np.zeros(len(full)))))
+                points = Particles(x[full], v[full], np.zeros(len(full)))
+                values = np.asarray(of(wrapped(self.problem, points)))
             out.append(values[: rows.stop - rows.start])
         return np.concatenate(out)
 
@@ -144,7 +149,7 @@ class History:
         if not 0 <= t <= self.end * (1 + 1e-6):
             raise ValueError(f"t: expected a time of the run, 0 to {self.end:g}, got {t:g}")
 
-    def _steps(self, t: float) -> Iterator[tuple[FieldState, Passage, Any, Any, Any]]:
+    def _steps(self, t: float) -> Iterator["_Step"]:
         """Field at the start, passage, time, Δt and portion of each step up to t."""
         field, dt = self.first.field, jnp.asarray(self.first.time_step)
         for number, passage in enumerate(self.passages):
@@ -158,14 +163,21 @@ class History:
     def _pull(self, t: float, points: Particles) -> tuple[Particles, Array]:
         found = jnp.ones(points.log_f.shape, bool)
         for step in reversed(list(self._steps(t))):
-            points, here = _pull(self.problem, self.splitting, *step, points)
+            points, here = self._one_step(_pull, step, points)
             found = found & here
         return points, found
 
     def _push(self, t: float, points: Particles) -> Particles:
         for step in self._steps(t):
-            points = _push(self.problem, self.splitting, *step, points)
+            points = self._one_step(_push, step, points)
         return points
+
+    def _one_step(self, way: Callable, step: "_Step", points: Particles) -> Any:
+        start, passage, t, dt, portion = step
+        return way(passage, self.problem, self.splitting, start, points, t, dt, portion)
+
+
+_Step = tuple[FieldState, Passage, Any, Any, Any]
 
 
 def log_density(run: "Run", t: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
@@ -178,27 +190,36 @@ def score(run: "Run", t: float, x: Points, v: Points) -> Points:
     return run.history.score(t, x, v)
 
 
-def check_map(problem: Problem, method: Any) -> AbstractLaw:
+def check_map(problem: Problem, method: Any, particles: Particles) -> AbstractLaw:
     """The law that the map of a run starts from.
 
     Raises ValueError, with the reason, if it has no map of all phase space.
     """
-    reason = _no_map(problem, method)
+    reason = _no_map(problem, method, particles)
     if reason is None and problem.law is not None:
         return problem.law
     reason = reason or "the run started from particles of a law that is not given"
     raise ValueError(f"the density is known at the particles only: {reason}")
 
 
-def _no_map(problem: Problem, method: Any) -> str | None:
+def _no_map(problem: Problem, method: Any, particles: Particles) -> str | None:
     if not isinstance(method, AbstractSequential):
         return f"{type(method).__name__} fits no control at each step"
-    if not method.splitting.acts_after:
-        name = type(method.splitting).__name__
-        return f"in {name} the control acts before the flow; take StrangMidpoint or Lie"
-    if type(problem.collisions).conserve is not AbstractCollisions.conserve:
-        name = type(problem.collisions).__name__
-        return f"{name} collisions put momentum and energy of the particles right after each step"
+    splitting, collisions = type(method.splitting), problem.collisions
+    if not method.splitting.acts_after or splitting.undo_finish is AbstractSplitting.undo_finish:
+        return (
+            f"in {splitting.__name__} the control acts before the flow; take StrangMidpoint or Lie"
+        )
+    if getattr(method, "log_det", "exact") != "exact":
+        return 'its log-determinants are the linear ones; take log_det = "exact"'
+    all_of_them = collisions.freeze(particles.x, particles.v)
+    alone = collisions.freeze(particles.x[:1], particles.v[:1])
+    differs = any(
+        not np.allclose(a[:1], b, rtol=1e-4, atol=1e-6)
+        for a, b in zip(jax.tree.leaves(all_of_them), jax.tree.leaves(alone), strict=True)
+    )
+    if differs or type(collisions).conserve is not AbstractCollisions.conserve:
+        return f"{type(collisions).__name__} collisions depend on all particles"
     return None
 
 
@@ -210,32 +231,8 @@ def _blocks(n: int) -> list[slice]:
     return [slice(k * BLOCK, min(n, (k + 1) * BLOCK)) for k in range(math.ceil(n / BLOCK))]
 
 
-@eqx.filter_jit
-def _push(
-    problem: Problem,
-    splitting: AbstractSplitting,
-    start: FieldState,
-    passage: Passage,
-    t: Array,
-    dt: Array,
-    portion: Array,
-    points: Particles,
-) -> Particles:
-    return passage.push(problem, splitting, start, points, t, dt, portion)
-
-
-@eqx.filter_jit
-def _pull(
-    problem: Problem,
-    splitting: AbstractSplitting,
-    start: FieldState,
-    passage: Passage,
-    t: Array,
-    dt: Array,
-    portion: Array,
-    points: Particles,
-) -> tuple[Particles, Array]:
-    return passage.pull(problem, splitting, start, points, t, dt, portion)
+_push = eqx.filter_jit(Passage.push)
+_pull = eqx.filter_jit(Passage.pull)
 
 
 @eqx.filter_jit
@@ -250,7 +247,7 @@ def _learned_score(
     v' = v + h u(x, v), or v' = v where it is not `implicit`.
     """
     stage = stage_at(problem, passage.middle, points)
-    part = passage.part(passage.number // 2)
+    part = passage.middle_part
     h = splitting.fraction * part.dt if implicit else 0.0 * part.dt
     part = eqx.tree_at(lambda p: (p.fraction, p.dt), part, (jnp.ones_like(part.fraction), h))
     v, found = part.pull(stage)

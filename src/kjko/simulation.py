@@ -27,16 +27,22 @@ def take_step(
 
 
 def evolve(
-    problem: Problem, method: AbstractMethod, observer: Observer, state: State, steps: int
+    problem: Problem,
+    method: AbstractMethod,
+    observer: Observer,
+    state: State,
+    steps: int,
+    before: Record | None,
 ) -> Iterator[tuple[State, AbstractStepInfo, Record]]:
     """Take steps until the state has `steps` of them; yield each state with what the step told and
     its record.
 
-    What the method learns before the first step counts to that step's seconds.
+    `before`: the record of the state that it starts from, if there is one. What the method learns
+    before the first step counts to that step's seconds.
 
     Raises NumericalFailure at the step that went wrong; the states yielded before it are good.
     """
-    start, before = time.perf_counter(), None
+    start = time.perf_counter()
     if int(state.step) == 0:
         state = method.learn(problem, state, steps)
     for _ in range(int(state.step), steps):
@@ -83,10 +89,10 @@ def simulate(
     """
     state, steps = _begin(problem, method, particles, end_time, time_step, seed, state)
     observer = Observer(Start(problem, method, state.particles), observables)
-    record = observer(state, None)
-    check(record)
-    yield state, record
-    for after, _, record in evolve(problem, method, observer, state, steps):
+    first = observer(state, None)
+    check(first)
+    yield state, first
+    for after, _, record in evolve(problem, method, observer, state, steps, first):
         yield after, record
 
 

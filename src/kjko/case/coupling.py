@@ -40,7 +40,12 @@ def couples(problem: Problem, d_x: int, d: int) -> bool:
         forces, bent = (
             np.asarray(a) for a in _derivatives(in_double(problem), jnp.asarray(z), d_x)
         )
-    if isinstance(law, Gaussian) and np.ptp(forces, axis=0).max() <= ROUNDING:
+    scale = np.std(z, axis=0)
+    forces, bent = forces * scale[:d_x], bent * np.outer(scale, scale)
+    if (
+        isinstance(law, Gaussian)
+        and np.ptp(forces, axis=0).max() <= ROUNDING * np.abs(forces).max()
+    ):
         return False
     across = _across(d_x, d)
     return _any(forces, across[d_x:, :d_x]) or _any(bent, across)
@@ -82,4 +87,4 @@ def _across(d_x: int, d: int) -> Bool[np.ndarray, "m m"]:
 
 def _any(slopes: Float[np.ndarray, "... i j"], across: Bool[np.ndarray, "i j"]) -> bool:
     largest = np.abs(slopes).max()
-    return bool(np.abs(slopes[..., across]).max(initial=0.0) > ROUNDING * largest)
+    return not np.abs(slopes[..., across]).max(initial=0.0) <= ROUNDING * largest  # or nan

@@ -31,10 +31,11 @@ def strain(by: Response, dt: Float[Array, ""]) -> Float[Array, ""]:
 
 
 class Progress(NamedTuple):
-    """How much time of a collision is `done`, in how many `parts` and `attempts`, and the `limit`
-    of the next part by the strain of the one before.
+    """How much time of the `total` of a collision is `done`, in how many `parts` and `attempts`,
+    and the `limit` of the next part by the strain of the one before.
     """
 
+    total: Float[Array, ""]
     done: Float[Array, ""]
     parts: Int[Array, ""]
     attempts: Int[Array, ""]
@@ -79,14 +80,14 @@ def in_parts(
         result = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, result)
         done = progress.done + jnp.where(good, length, 0.0)
         parts = progress.parts + good
-        return Progress(done, parts, progress.attempts + 1, change * length), result
+        return Progress(total, done, parts, progress.attempts + 1, change * length), result
 
     def is_left(carry):
         progress, _ = carry
         return (progress.done < (1 - ROUNDING) * total) & (progress.attempts < ATTEMPTS)
 
     none = jnp.zeros((), jnp.int32)
-    first = Progress(jnp.zeros_like(total), none, none, limit)
+    first = Progress(total, jnp.zeros_like(total), none, none, limit)
     progress, result = jax.lax.while_loop(is_left, step, (first, start))
     done = jnp.where(is_left((progress._replace(attempts=none), result)), progress.done, dt)
     return result, progress._replace(done=done)

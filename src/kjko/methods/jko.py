@@ -49,9 +49,9 @@ class JKO(AbstractSequential):
     `fit`: how, and `splitting`: where in a step it acts. `log_det`: "exact" is log det(I + h M).
     "linear" is the paper's h ∇ᵥ·u (Remark 2); it makes the empirical objective unbounded below, see
     docs/design_decisions.md. `damping`: the rate, in units of ε, at which detail of log f that the
-    functions of a trained basis do not resolve is damped (`kjko.methods.resolution`); 0 leaves it,
-    as the paper does. Voids are not filled where the problem is traced, as under `jax.vmap`. Raises
-    ValueError for parts that do not go together.
+    functions of a control do not resolve is damped, and voids are filled, where it is fitted to
+    values (`kjko.methods.resolution`); 0 leaves both, as the paper does. Voids are not filled where
+    the problem is traced, as under `jax.vmap`. Raises ValueError for parts that do not go together.
     """
 
     control: Control
@@ -96,8 +96,8 @@ class JKO(AbstractSequential):
     ) -> tuple[Stage, Resolution | None]:
         if not self._resolves or not isinstance(control, AbstractLinearControl):
             return stage, None
-        collisions = self.damping * jnp.max(stage.bath.rate) * dt
-        found, log_f = resolution(stage, control.basis, fit.ridge, equilibrium, collisions, key)
+        time = self.damping * dt
+        found, log_f = resolution(stage, control.basis, fit.ridge, equilibrium, time, key)
         return eqx.tree_at(lambda s: s.log_f, stage, log_f), found
 
     def unresolved(self, stage: Stage, equilibrium: Equilibrium | None) -> Resolution | None:
@@ -133,9 +133,10 @@ class JKOStep(AbstractSubproblem):
         return cost + jnp.mean(self.dissipation(by, stage, self.h))
 
     def raises_energy(self, by: Response, stage: Stage) -> Bool[Array, ""]:
-        """By more than chance, and more than `RISE` of T. The change is a mean over particles, and
-        so is its error: held to zero, the exact control of a sampled law would be cut, which lowers
-        the law's free energy.
+        """By more than chance, or by more than `RISE` of T.
+
+        The change is a mean over particles, and so is its error: held to zero, the exact control of
+        a sampled law would be cut, which lowers the law's free energy.
         """
         changes = self.dissipation(by, stage, self.dt)
         error = jnp.std(changes) / jnp.sqrt(changes.size)

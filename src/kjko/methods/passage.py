@@ -34,12 +34,11 @@ class Part(eqx.Module):
         part = eqx.tree_at(lambda p: p.dt, self, portion * self.dt)
         if self.resolution is None:
             return part
-        share = 1 - (1 - self.resolution.share) ** portion
-        lift = portion * self.resolution.lift
-        return eqx.tree_at(lambda p: (p.resolution.share, p.resolution.lift), part, (share, lift))
+        time, lift = portion * self.resolution.time, portion * self.resolution.lift
+        return eqx.tree_at(lambda p: (p.resolution.time, p.resolution.lift), part, (time, lift))
 
     def push(self, stage: Stage) -> Particles:
-        """The particles of a stage after it."""
+        """The particles of a stage after it, by the exact determinant."""
         if self.resolution is not None:
             log_f = self.resolution(self.control.basis, stage)  # pyright: ignore
             stage = eqx.tree_at(lambda s: s.log_f, stage, log_f)
@@ -51,7 +50,7 @@ class Part(eqx.Module):
         were found.
         """
         target = stage.v
-        size = 1 + jnp.abs(target)
+        size = jnp.sqrt(stage.bath.temperature)[:, None] + jnp.abs(target)
 
         def residual(v):
             by = self._response(eqx.tree_at(lambda s: s.v, stage, v))
@@ -78,7 +77,8 @@ class Passage(eqx.Module):
     """What happened to phase space in a step: the first `number` of the `parts` of its collision,
     None without collisions, and the field in the middle and at the end of the step.
 
-    Both ways go over a `portion` of the step, by the same controls: 1, or less for a time within.
+    Both ways go over a `portion` of the step: 1, or less for a time within, up to which the parts
+    are done. Positions are taken back into the box.
     """
 
     parts: Part | None
@@ -104,11 +104,11 @@ class Passage(eqx.Module):
         moved = Particles(stage.x_free, stage.v_free, stage.log_f)
 
         def part(k, moved):
-            return self.part(k).shortened(portion).push(stage_at(problem, middle, moved))
+            return self._done(k, span).push(stage_at(problem, middle, moved))
 
         if self.parts is not None:
             moved = jax.lax.fori_loop(0, self.number, part, moved)
-        return splitting.finish(second, middle, moved, t, span)[0]
+        return wrapped(problem, splitting.finish(second, middle, moved, t, span)[0])
 
     def pull(
         self,
@@ -128,16 +128,31 @@ class Passage(eqx.Module):
         def part(k, carry):
             moved, found = carry
             stage = stage_at(problem, middle, moved)
-            v, here = self.part(self.number - 1 - k).shortened(portion).pull(stage)
+            v, here = self._done(self.number - 1 - k, span).pull(stage)
             return eqx.tree_at(lambda p: p.v, moved, v), found & here
 
         found = jnp.ones(particles.log_f.shape, bool)
         if self.parts is not None:
             moved, found = jax.lax.fori_loop(0, self.number, part, (moved, found))
-        return splitting.undo_prepare(problem, (start, middle), moved, t, span), found
+        start_of_all = splitting.undo_prepare(problem, (start, middle), moved, t, span)
+        return wrapped(problem, start_of_all), found
 
-    def part(self, k: Int[Array, ""]) -> Part:
-        """One of the parts."""
+    @property
+    def middle_part(self) -> Part:
+        """The part in which half of the collision is done."""
+        assert self.parts is not None
+        lengths = jnp.where(jnp.arange(self.parts.dt.size) < self.number, self.parts.dt, 0.0)
+        done = jnp.cumsum(lengths)
+        return self._part(jnp.argmax(done > done[-1] / 2))
+
+    def _done(self, k: Int[Array, ""], span: Array) -> Part:
+        """What a part has done after a time `span` of the collision."""
+        assert self.parts is not None
+        before = jnp.sum(jnp.where(jnp.arange(self.parts.dt.size) < k, self.parts.dt, 0.0))
+        part = self._part(k)
+        return part.shortened(jnp.clip((span - before) / part.dt, 0.0, 1.0))
+
+    def _part(self, k: Int[Array, ""]) -> Part:
         arrays, static = eqx.partition(self.parts, eqx.is_array)
         return eqx.combine(jax.tree.map(lambda leaf: leaf[k], arrays), static)
 
@@ -175,6 +190,13 @@ class Recorded(AbstractFlow):
 
     def update(self, field: FieldState, particles: Particles, dt: Float[Array, ""]) -> FieldState:
         return self.after
+
+
+def wrapped(problem: Problem, particles: Particles) -> Particles:
+    """The particles, taken back into the box if there is one."""
+    if problem.box is None:
+        return particles
+    return eqx.tree_at(lambda p: p.x, particles, problem.box.wrap(particles.x)[0])
 
 
 def _recorded(problem: Problem, after: FieldState) -> Problem:

@@ -78,10 +78,10 @@ class Resolution(eqx.Module):
     With g = log f + (½|v − ū|² + φ(x))/T − `offset`, ĝ its projection on the functions of a basis
     and φ, and Φ the quadratics that fill voids,
 
-        log f' = log f + share (Φ·c − clip(g − ĝ)) − lift,    share = 1 − e^(−εΔt).
+        log f' = log f + share (Φ·c − clip(g − ĝ)) − lift,    share = 1 − e^(−ε time).
     """
 
-    share: Float[Array, ""]
+    time: Float[Array, ""]
     offset: Float[Array, ""]
     potential: tuple[Float[Array, ""], Float[Array, ""]]  # mean and deviation of φ
     coefficients: Float[Array, " p"]  # of the basis
@@ -115,7 +115,11 @@ class Resolution(eqx.Module):
             return filled - jnp.clip(g - explained, -LARGEST, LARGEST)
 
         changes = jax.lax.map(change, (stage.x, stage.v, g, stage.potential), batch_size=BLOCK)
-        return stage.log_f + self.share * changes - self.lift
+        return stage.log_f + self.share(stage) * changes - self.lift
+
+    def share(self, stage: Stage) -> Float[Array, " n"]:
+        """How much of it is done, by the rate of the collisions at each particle."""
+        return 1 - jnp.exp(-stage.bath.rate * self.time)
 
 
 def resolution(
@@ -123,10 +127,10 @@ def resolution(
     basis: AbstractBasis,
     ridge: Float[Array, ""],
     equilibrium: Equilibrium | None,
-    collisions: Float[Array, ""],
+    time: Float[Array, ""],
     key: Key[Array, ""],
 ) -> tuple[Resolution, Float[Array, " n"]]:
-    """What `collisions`, a time in units of 1/ε, do to log f at the particles of a stage; and it.
+    """What collisions over a `time` do to log f at the particles of a stage; and log f after it.
 
     Functions are fitted with a `ridge`. Where the equilibrium is known, voids are filled.
     Coefficients are found on 50,000 particles at most. The mean of log f, and with it the free
@@ -146,12 +150,12 @@ def resolution(
     c = projection(design, g[rows] - offset, ridge)
     solved = jnp.all(jnp.isfinite(c))  # else rounding has left the equations indefinite
     c = jnp.where(solved, c, 0.0)
-    share = jnp.where(solved, 1 - jnp.exp(-collisions), 0.0)
+    time = jnp.where(solved, time, 0.0)
     of_basis, of_potential = c[: basis.size], jnp.sum(c[basis.size :])
     found = eqx.tree_at(
-        lambda r: (r.share, r.offset, r.potential, r.coefficients, r.of_potential),
+        lambda r: (r.time, r.offset, r.potential, r.coefficients, r.of_potential),
         Resolution.none(basis, stage, equilibrium),
-        (share, offset, (mean, width), of_basis, of_potential),
+        (time, offset, (mean, width), of_basis, of_potential),
     )
     log_f = found(basis, stage)
     if equilibrium is not None:
@@ -159,7 +163,7 @@ def resolution(
         values = jax.vmap(found.quadratics.values)(some.x, some.v)
         c = filling(values, g[rows], equilibrium.means(found.quadratics))
         found = eqx.tree_at(lambda r: r.filling, found, c)
-        log_f += found.share * (jax.vmap(found.quadratics.values)(stage.x, stage.v) @ c)
+        log_f += found.share(stage) * (jax.vmap(found.quadratics.values)(stage.x, stage.v) @ c)
     lift = jnp.maximum(jnp.mean(log_f - stage.log_f), 0.0)
     return eqx.tree_at(lambda r: r.lift, found, lift), log_f - lift
 

@@ -227,7 +227,7 @@ def _with_rows(part: Part, of_leaf: Callable[[Array], Array]) -> Part:
 
 def _together(sofar: _Done, new: _Done, progress: Progress, dt: Float[Array, ""]) -> _Done:
     """What was done with one more part; fit and control are told of the one in the middle."""
-    early = progress.done < dt / 2
+    early = progress.done < progress.total / 2
     dtype = sofar.det_min.dtype
     iterations = sofar.fit.iterations + jnp.asarray(new.fit.iterations, jnp.int32)
     fit = jax.tree.map(

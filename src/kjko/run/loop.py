@@ -9,11 +9,13 @@ import numpy as np
 
 from kjko.case import BadInput, Case, Experiment, parse_toml
 from kjko.core import State
+from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
 from kjko.run.checkpoints import read_checkpoint
 from kjko.run.formats import FORMATS
 from kjko.run.manifest import read_manifest
 from kjko.run.progress import progress
+from kjko.run.series import read_series
 from kjko.run.signals import Interrupted, stopping
 from kjko.run.writer import Writer
 from kjko.simulation import evolve
@@ -41,7 +43,7 @@ def start(case: Case, folder: Path) -> None:
         if case.output.histogram_every:
             setup.writer.histogram(state)
         setup.writer.checkpoint(state)
-        _continue(case, setup, state, stop)
+        _continue(case, setup, state, first, stop)
 
 
 def resume(case: Case, folder: Path) -> None:
@@ -58,7 +60,10 @@ def resume(case: Case, folder: Path) -> None:
         missing = setup.writer.forget_after(int(state.step))
         if missing:
             log.warning("series.jsonl has lost the records of %d steps", len(missing))
-        _continue(case, setup, state, stop)
+        if setup.writer.forget_passages_after(int(state.step)):
+            log.warning("passages.bin is damaged; the density is known at the particles only")
+        records = {record["step"]: record for record in read_series(folder)}
+        _continue(case, setup, state, records.get(int(state.step)), stop)
 
 
 def read_case(folder: Path) -> Case:
@@ -135,8 +140,10 @@ def _snapshot_steps(case: Case, steps: int) -> set[int]:
     return asked | {steps} | (set(range(0, steps + 1, every)) if every else set())
 
 
-def _continue(case: Case, setup: _Setup, state: State, stop: Sequence[int]) -> None:
-    """The loop from a state that is on disk."""
+def _continue(
+    case: Case, setup: _Setup, state: State, record: Record | None, stop: Sequence[int]
+) -> None:
+    """The loop from a state that is on disk, with its record."""
     problem, method, steps = (
         setup.experiment.problem,
         setup.experiment.method,
@@ -144,7 +151,7 @@ def _continue(case: Case, setup: _Setup, state: State, stop: Sequence[int]) -> N
     )
     step, writer, output = int(state.step), setup.writer, case.output
     snapshot_steps = _snapshot_steps(case, steps)
-    loop = evolve(problem, method, setup.observer, state, steps)
+    loop = evolve(problem, method, setup.observer, state, steps, record)
     with progress(steps, step) as show:
         try:
             while step < steps:

@@ -27,29 +27,31 @@ def append_passage(path: Path, step: int, passage: Passage) -> None:
     try:
         with open(path, "ab") as file:
             file.write(header + body)
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint is never ahead of it
     except OSError as error:
-        os.truncate(path, size)
+        if path.exists():
+            os.truncate(path, size)
         error.filename = str(path)
         raise
 
 
-def forget_passages(path: Path, step: int) -> None:
-    """Forget the records after a step, and all from the first damaged one on."""
-    if not path.exists():
-        return
-    end = 0
+def forget_passages(path: Path, step: int) -> int:
+    """Forget the records after a step and all from a damaged one on; returns the last step left."""
+    end = last = 0
     with open(path, "rb") as file:
         for number, _, _ in _records(file):
             if number > step:
                 break
-            end = file.tell()
+            end, last = file.tell(), number
     os.truncate(path, end)
+    return last
 
 
 def read_passages(path: Path, like: Passage, steps: int) -> list[Passage]:
     """Those of the steps 1, 2, … `steps`. `like`: one of the run, for the structure.
 
-    Raises OSError if some are missing or damaged.
+    Raises OSError if some are missing or damaged, or are not of such a run.
     """
     passages = []
     try:
@@ -58,8 +60,12 @@ def read_passages(path: Path, like: Passage, steps: int) -> list[Passage]:
                 if step != len(passages) + 1 or len(passages) == steps:
                     break
                 passages.append(_read(body, number, like))
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         pass
+    except ValueError as error:
+        raise OSError(
+            f"{path}: cannot be read: {error}; jax has to be in the precision of the run"
+        ) from None
     if len(passages) < steps:
         raise OSError(
             f"{path}: cannot be read: expected what {steps} steps did, got {len(passages)} of them"

@@ -191,8 +191,8 @@ class Run:
         from kjko.simulation import take_step
 
         problem, method, *_ = experiment = self.experiment()
-        check_map(problem, method)
         first = experiment.init()
+        check_map(problem, method, first.particles)
         _, info = eqx.filter_eval_shape(take_step, problem, method, first)
         steps = self.records[-1]["step"] if self.records else 0
         passages = read_passages(self.folder / PASSAGES, info.passage, steps)

@@ -73,8 +73,12 @@ class Writer:
         kept = {r["step"]: json.dumps(r) for r in records if r["step"] <= step}
         lines = [kept[s] + "\n" for s in sorted(kept)]
         write_atomically(self.folder / "series.jsonl", "".join(lines).encode())
-        forget_passages(self.folder / PASSAGES, step)
         return [s for s in range(step + 1) if s not in kept]
+
+    def forget_passages_after(self, step: int) -> bool:
+        """The same of what steps did to phase space; whether some of it is lost."""
+        path = self.folder / PASSAGES
+        return path.exists() and forget_passages(path, step) < step
 
     def passage(self, step: int, info: AbstractStepInfo) -> None:
         """What a step did to phase space, for methods that tell."""
