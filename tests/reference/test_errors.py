@@ -18,7 +18,7 @@ from kjko.reference import (
     stationary,
 )
 from kjko.reference.grid import grid_solution
-from kjko.reference.splitting import Unresolved
+from kjko.reference.grid_splitting import Unresolved
 
 TIME = 0.4
 

@@ -7,7 +7,7 @@ from scipy.linalg import expm
 
 from kjko.reference.collision import collision_operator, own_moments, relax_rows, relaxation
 from kjko.reference.grid_density import grid_density
-from kjko.reference.splitting import electric_field, phase_grid
+from kjko.reference.grid_splitting import electric_field, phase_grid
 
 
 def velocities(cells, end=9.0):

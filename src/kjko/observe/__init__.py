@@ -2,10 +2,10 @@
 
 from kjko.observe.drift_error import DriftError as DriftError
 from kjko.observe.energies import Energies as Energies
-from kjko.observe.entropies import Entropies as Entropies
 from kjko.observe.failure import NumericalFailure as NumericalFailure
 from kjko.observe.failure import check as check
 from kjko.observe.fit_report import FitReport as FitReport
+from kjko.observe.free_energy import Entropies as Entropies
 from kjko.observe.marginals import Marginals as Marginals
 from kjko.observe.observer import DEFAULT as DEFAULT
 from kjko.observe.observer import Observer as Observer

@@ -12,8 +12,8 @@ from kjko.core import State
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
 from kjko.observe.drift_error import DriftError
 from kjko.observe.energies import Energies
-from kjko.observe.entropies import Entropies
 from kjko.observe.fit_report import FitReport
+from kjko.observe.free_energy import Entropies
 from kjko.observe.marginals import Marginals
 from kjko.observe.start import Start, time_of
 from kjko.problem import Problem

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from scipy.sparse import csr_array, dia_array
 from scipy.sparse.linalg import expm_multiply
 
-from kjko.reference.splitting import Unresolved
+from kjko.reference.grid_splitting import Unresolved
 
 REFINEMENT = 8  # cells of the operator in a cell of the grid
 WIDEST = 0.6  # cell in √T₀: wider ones do not resolve the Maxwellian

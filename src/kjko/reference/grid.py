@@ -16,7 +16,7 @@ from kjko.problem import Problem
 from kjko.reference import grid_ends
 from kjko.reference.collision import own_moments, relax_rows, relaxation
 from kjko.reference.grid_density import GridDensity, grid_density
-from kjko.reference.splitting import (
+from kjko.reference.grid_splitting import (
     Density,
     Equation,
     GridFlow,

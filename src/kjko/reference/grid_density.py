@@ -7,7 +7,7 @@ from jaxtyping import Float
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import distance_transform_edt
 
-from kjko.reference.splitting import Density, PhaseGrid, Profile
+from kjko.reference.grid_splitting import Density, PhaseGrid, Profile
 
 ROUNDING = 1e-16  # of the largest f: what is lost at least
 RESOLVED = 1e3  # f this many times its rounding error has a logarithm good to three digits

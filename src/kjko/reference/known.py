@@ -13,9 +13,9 @@ from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.gaussian import exact_gaussian
 from kjko.reference.grid import CELLS, GridSolution, grid_solution
 from kjko.reference.grid_density import GridDensity
+from kjko.reference.grid_splitting import Unresolved
 from kjko.reference.mixture import exact_mixture
 from kjko.reference.rotated import rotated_law
-from kjko.reference.splitting import Unresolved
 
 REFINEMENTS = (CELLS, (768, 512), (1536, 1024))  # a law that reaches far needs more cells
 GRID_STEP = 0.01  # at most
