@@ -13,7 +13,9 @@ from kjko.run.series import read_series
 SMALL = ["particles.number=200", "output.histogram_every=2"]
 ALIKE = (  # cases that are another one with other numbers
     "bump-on-tail-1d",
+    "double-well-1d",
     "mixture-3d",
+    "multiwell-3d",
     "ring-2d",
     "rotated-well-3d",
     "two-stream-1d-strong",

@@ -24,7 +24,11 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="module", params=RUNS)
+ALIKE = ("lie", "network")  # by the same way as another one
+EACH = [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in RUNS]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def run(request, tmp_path_factory):
     case, settings = RUNS[request.param]
     folder = tmp_path_factory.mktemp("history") / "run"

@@ -111,6 +111,7 @@ def test_a_rotated_well():
     assert law.free_energy(0.5) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_equation_along_a_slanted_well(double):
     """∂ₜ log f of the two parts together, at points, against the equation in all coordinates."""
     problem = rotated_problem([1.0, 2.0])

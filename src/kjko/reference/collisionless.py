@@ -210,5 +210,5 @@ def _integrate(
     while solver.status == "running":
         message = solver.step()
         if solver.status == "failed":
-            raise ArithmeticError(f"flow: no characteristic beyond t = {solver.t:g}: {message}")
+            raise ValueError(f"flow: no characteristic beyond t = {solver.t:g}: {message}")
     return solver.y.reshape(y.shape)

@@ -79,7 +79,10 @@ def verify(case: Case, folder: Path) -> Verification:
         law = known_law(problem, [*times, end])
     except ValueError as error:
         law = _at_rest(problem, f"{folder}: no law is known to hold it to: {error}")
-    return _hold(law, run)
+    try:
+        return _hold(law, run)
+    except ValueError as error:
+        raise BadInput(f"{folder}: the law is not known at its points: {error}") from None
 
 
 def _at_rest(problem: Problem, unknown: str) -> GibbsLaw:
