@@ -62,7 +62,6 @@ class History:
 
         Raises ValueError for a time outside of the run or points of another shape.
         """
-
         return self._in_blocks(t, x, v, partial(self._log_density, t))
 
     def _log_density(self, t: float, points: Particles) -> Array:

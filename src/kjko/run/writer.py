@@ -11,7 +11,6 @@ import numpy as np
 
 from kjko.core import State
 from kjko.interfaces import AbstractStepInfo, Record, SnapshotFormat
-from kjko.methods.sequential import SequentialInfo
 from kjko.observe import Start
 from kjko.observe.bins import histogram
 from kjko.observe.start import time_of
@@ -82,8 +81,9 @@ class Writer:
 
     def passage(self, step: int, info: AbstractStepInfo) -> None:
         """What a step did to phase space, for methods that tell."""
-        if isinstance(info, SequentialInfo) and info.passage is not None:
-            append_passage(self.folder / PASSAGES, step, info.passage)
+        passage = getattr(info, "passage", None)
+        if passage is not None:
+            append_passage(self.folder / PASSAGES, step, passage)
 
     def snapshot(self, state: State) -> None:
         """The particles (at most 100,000, the same at all times), the fields, and the histograms of
