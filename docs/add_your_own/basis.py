@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from kjko.bases.quadratics import dense_by_forward_mode
+from kjko.bases.dense import dense_by_forward_mode
 from kjko.bases.scales import Scales
 from kjko.interfaces import AbstractBasis
 

@@ -289,8 +289,12 @@ class AbstractSubproblem(eqx.Module):
     def __call__(self, control: Control, stage: Stage) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """The loss minus its value at u = 0, and the smallest determinant of the whole move."""
 
-    def raises_energy(self, by: Response, stage: Stage) -> Bool[Array, ""]:
-        """Whether the whole move by a control raises the free energy, where that may not be."""
+    def raises_energy(
+        self, by: Response, stage: Stage, share: Float[Array, ""] | float
+    ) -> Bool[Array, ""]:
+        """Whether the whole move by a control, a `share` of the collision of a step, raises the
+        free energy where that may not be.
+        """
         return jnp.zeros((), bool)
 
     def condition(self, control: AbstractLinearControl, stage: Stage) -> AbstractCondition:

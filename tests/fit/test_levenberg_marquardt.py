@@ -60,17 +60,17 @@ def test_a_gaussian_is_the_implicit_step(double):
     assert info.explained > 0.999
 
 
-def test_it_goes_on_from_the_last_step():
+@pytest.mark.parametrize("seed", range(3))
+def test_it_goes_on_from_the_last_step(seed):
     problem = kjko.Problem(kjko.External(lambda x: 0.5 * x @ x))
     particles, _ = ring(2000)
     stage = collision_stage(problem, particles)
-    control = kjko.Gradient(kjko.Ridges(2, 16, key=jax.random.key(1)))
+    control = kjko.Gradient(kjko.Ridges(2, 16, key=jax.random.key(seed)))
     subproblem, key = jko_step(problem, 0.05, 0.1), jax.random.key(2)
-    fit = LevenbergMarquardt(iterations=2, most=40)
+    fit = LevenbergMarquardt(iterations=2, most=2)
     first, begun = fit(subproblem, control, control, stage, key)
     _, again = fit(subproblem, control, first, stage, key)
-    assert begun.iterations > again.iterations
-    assert again.explained > begun.explained - 1e-3
+    assert again.explained > begun.explained + 0.05
 
 
 @pytest.mark.parametrize(

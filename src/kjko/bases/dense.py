@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
+from kjko.core import Stage
 from kjko.interfaces import AbstractDesign
 
 ROUNDING = 16.0  # of the floor: times the precision and the largest mean square of a column
@@ -55,3 +57,31 @@ class Dense(AbstractDesign):
 
     def with_penalty_of(self, other: "Dense") -> "Dense":
         return Dense(self.matrix, other.weight, other.floor)
+
+
+def dense_by_forward_mode(
+    basis: Any, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
+) -> Dense:
+    """The matrix of a basis that gives its `values` and their `roughness`."""
+
+    def row(x, v, a, b):
+        return _implicit(lambda v: basis.values(x, v), v, a, b)
+
+    matrix = jax.vmap(row)(stage.x, stage.v, slope, curvature)
+    return Dense.of(matrix, jnp.asarray(basis.roughness, matrix.dtype))
+
+
+def _implicit(
+    function: Any, v: Float[Array, " d"], slope: Float[Array, " d"], curvature: Float[Array, "d d"]
+) -> Float[Array, " p"]:
+    """(1 + a·∇ − B:∇²) of a function of v, by forward mode."""
+
+    def along(direction):
+        return lambda v: jax.jvp(function, (v,), (direction,))[1]
+
+    values, first = jax.jvp(function, (v,), (slope,))
+    identity = jnp.eye(v.size, dtype=v.dtype)
+    second = sum(
+        jax.jvp(along(e), (v,), (row,))[1] for e, row in zip(identity, curvature, strict=True)
+    )
+    return values + first - second

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from kjko.bases.dense import Dense
 from kjko.bases.quadratics import Quadratics
-from kjko.bases.scales import Scales, implicit
+from kjko.bases.scales import Scales
 from kjko.core import Stage
 from kjko.interfaces import AbstractBasis
 
@@ -155,7 +155,7 @@ class FourierHermite(AbstractBasis):
             first, second = jax.jvp(derivative, (v,), (jnp.ones_like(v),))
             of_v = of_v + a[:, None] * first - jnp.diagonal(b)[:, None] * second
             products = self._products(self._functions_of_x(x), of_v)
-            smooth = implicit(lambda v: self.quadratics.values(x, v), v, a, b)
+            smooth = self.quadratics.implicit(x, v, a, b)
             return jnp.concatenate([smooth, products])
 
         matrix = jax.vmap(row)(stage.x, stage.v, slope, curvature)

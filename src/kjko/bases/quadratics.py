@@ -1,7 +1,5 @@
 """Quadratic polynomials: the potentials of affine controls."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kjko.bases.dense import Dense
-from kjko.bases.scales import Scales, implicit
+from kjko.bases.products import Products
+from kjko.bases.scales import Scales
 from kjko.core import Stage
 from kjko.interfaces import AbstractBasis
 
@@ -43,34 +42,48 @@ class Quadratics(AbstractBasis):
 
     def values(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " p"]:
         """Φ(x, v)."""
-        s = self.scales
-        if (x.shape, v.shape) != (s.x_mean.shape, s.v_mean.shape):
-            of_both = s.x_mean.shape, s.v_mean.shape
-            raise ValueError(f"the basis is of x and v of the shapes {of_both[0]} and {of_both[1]}")
-        z = (v - s.v_mean) / s.v_width
-        if not self.periodic:
-            z = jnp.concatenate([(x - s.x_mean) / s.x_width, z])
-        first, second = np.triu_indices(z.size)
-        return jnp.concatenate([jnp.ones(1, z.dtype), z, z[first] * z[second]])
+        z = self.scales.coordinates(x, v)[self._kept]
+        return jnp.concatenate([jnp.ones(1, z.dtype), z, self._products.values(z)])
+
+    @property
+    def _kept(self) -> slice:
+        """Of the coordinates."""
+        return slice(self.scales.x_mean.size if self.periodic else 0, None)
+
+    @property
+    def _products(self) -> Products:
+        d_x, d = self.scales.x_mean.size, self.scales.v_mean.size
+        return Products(*np.triu_indices(d if self.periodic else d_x + d))
 
     def potential(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> Float[Array, ""]:
         return self.values(x, v) @ c
 
+    def derivatives(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
+    ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+        z, width = self.scales.coordinates(x, v)[self._kept], self.scales.v_width
+        linear, products = jnp.split(c[1:], [z.size])
+        of_v = slice(z.size - v.size, None)
+        hessian = self._products.hessian(products, z.size)[of_v] / width[:, None]
+        return linear[of_v] / width + hessian @ z, hessian[:, of_v] / width[None]
+
+    def implicit(
+        self,
+        x: Float[Array, " d_x"],
+        v: Float[Array, " d"],
+        slope: Float[Array, " d"],
+        curvature: Float[Array, "d d"],
+    ) -> Float[Array, " p"]:
+        """(1 + a·∇ᵥ − B:∇ᵥ²) Φ(x, v), with a = `slope` and B = `curvature`."""
+        kept = self._kept
+        z, (a, b) = self.scales.coordinates(x, v), self.scales.directions(slope, curvature)
+        z, a, b = z[kept], a[kept], b[kept, kept]
+        return jnp.concatenate([jnp.ones(1, z.dtype), z + a, self._products.implicit(z, a, b)])
+
     def design(
         self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
     ) -> Dense:
-        return dense_by_forward_mode(self, stage, slope, curvature)
-
-
-def dense_by_forward_mode(
-    basis: Any, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
-) -> Dense:
-    """The matrix of a basis that gives its `values` and their `roughness`."""
-
-    def row(x, v, a, b):
-        return implicit(lambda v: basis.values(x, v), v, a, b)
-
-    matrix = jax.vmap(row)(stage.x, stage.v, slope, curvature)
-    return Dense.of(matrix, jnp.asarray(basis.roughness, matrix.dtype))
+        matrix = jax.vmap(self.implicit)(stage.x, stage.v, slope, curvature)
+        return Dense.of(matrix, jnp.asarray(self.roughness, matrix.dtype))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from kjko.bases.dense import Dense
-from kjko.bases.quadratics import Quadratics, dense_by_forward_mode
+from kjko.bases.dense import Dense, dense_by_forward_mode
+from kjko.bases.quadratics import Quadratics
 from kjko.core import Stage
 from kjko.interfaces import AbstractBasis
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from kjko.bases.dense import Dense
-from kjko.bases.quadratics import Quadratics, dense_by_forward_mode
+from kjko.bases.quadratics import Quadratics
 from kjko.bases.scales import Scales
 from kjko.core import Stage
 from kjko.interfaces import AbstractTrainableBasis
@@ -105,7 +105,7 @@ class Ridges(AbstractTrainableBasis):
     def design(
         self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
     ) -> Dense:
-        quadratic = dense_by_forward_mode(self.quadratics, stage, slope, curvature).matrix
+        quadratic = jax.vmap(self.quadratics.implicit)(stage.x, stage.v, slope, curvature)
         zero, _ = self._rows(stage, slope, curvature, jnp.zeros(self.size, slope.dtype))
         matrix = jnp.concatenate([quadratic, zero], axis=1)
         return Dense.of(matrix, jnp.asarray(self.roughness, matrix.dtype))
@@ -117,7 +117,7 @@ class Ridges(AbstractTrainableBasis):
         curvature: Float[Array, "n d d"],
         c: Float[Array, " p"],
     ) -> Float[Array, "n q"]:
-        quadratic = dense_by_forward_mode(self.quadratics, stage, slope, curvature).matrix
+        quadratic = jax.vmap(self.quadratics.implicit)(stage.x, stage.v, slope, curvature)
         return jnp.concatenate([quadratic, *self._rows(stage, slope, curvature, c)], axis=1)
 
     def trained(self, step: Float[Array, " m"]) -> "Ridges":

@@ -1,30 +1,11 @@
-"""The scales of the particles, and derivatives of the functions on them."""
-
-from typing import Any
+"""The scales of the particles."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from kjko.core import Stage
-
-
-def implicit(
-    function: Any, v: Float[Array, " d"], slope: Float[Array, " d"], curvature: Float[Array, "d d"]
-) -> Float[Array, " p"]:
-    """(1 + a·∇ − B:∇²) of a function of v, by forward mode."""
-
-    def along(direction):
-        return lambda v: jax.jvp(function, (v,), (direction,))[1]
-
-    values, first = jax.jvp(function, (v,), (slope,))
-    identity = jnp.eye(v.size, dtype=v.dtype)
-    second = sum(
-        jax.jvp(along(e), (v,), (row,))[1] for e, row in zip(identity, curvature, strict=True)
-    )
-    return values + first - second
 
 
 class Scales(eqx.Module):
@@ -44,6 +25,21 @@ class Scales(eqx.Module):
     def partners(self) -> Int[np.ndarray, " d"]:
         """The coordinate of x that goes with each of v: the last one where d > d_x."""
         return np.minimum(np.arange(self.v_mean.size), self.x_mean.size - 1)
+
+    def coordinates(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " m"]:
+        """x and v in deviations from the mean. Raises ValueError for those of other dimensions."""
+        if (x.shape, v.shape) != (self.x_mean.shape, self.v_mean.shape):
+            of_both = self.x_mean.shape, self.v_mean.shape
+            raise ValueError(f"the basis is of x and v of the shapes {of_both[0]} and {of_both[1]}")
+        return jnp.concatenate([(x - self.x_mean) / self.x_width, (v - self.v_mean) / self.v_width])
+
+    def directions(
+        self, slope: Float[Array, " d"], curvature: Float[Array, "d d"]
+    ) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
+        """a and B of a·∇ᵥ and B:∇ᵥ² for derivatives in these coordinates: zero along x."""
+        d_x, inverse = self.x_mean.size, 1 / self.v_width
+        curvature = curvature * jnp.outer(inverse, inverse)
+        return jnp.pad(slope * inverse, (d_x, 0)), jnp.pad(curvature, (d_x, 0))
 
     @classmethod
     def of(cls, stage: Stage) -> "Scales":

@@ -55,10 +55,12 @@ class Table(NamedTuple):
         """The coefficients, with the first columns of a periodic box again at its end."""
         return jnp.concatenate([c, c[:, : ORDER - 1]], axis=1) if self.periodic else c
 
-    def fold(self, c: Float[Array, "more ..."]) -> Float[Array, "columns ..."]:
-        """The transpose of `extend`, for one S."""
-        n = self.shape[0]
-        return c[:n].at[: ORDER - 1].add(c[n:]) if self.periodic else c
+    def cells_of(self, columns: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+        """Of numbers counted from the first cell on in x: the cell, or −1 where there is none."""
+        n_x = self.cells[0]
+        if self.periodic:
+            return columns % n_x
+        return np.where((columns >= 0) & (columns < n_x), columns, -1)
 
     def differences(self) -> tuple[Float[np.ndarray, "j j"], Float[np.ndarray, "k k"]]:
         """DᵀD of the third differences along x and along v."""
@@ -71,7 +73,10 @@ class Table(NamedTuple):
         """R c, one difference after the other: in float32 a product with DᵀD would be noise."""
         in_x = _transposed(jnp.diff(self.extend(c), n=ORDER - 1, axis=1), axis=1)
         in_v = _transposed(jnp.diff(c, n=ORDER - 1, axis=2), axis=2)
-        return jax.vmap(self.fold)(in_x) + SMOOTHER_IN_V * in_v
+        if self.periodic:
+            n = self.shape[0]
+            in_x = in_x[:, :n].at[:, : ORDER - 1].add(in_x[:, n:])
+        return in_x + SMOOTHER_IN_V * in_v
 
 
 def _transposed(differences: Float[Array, "d j k"], axis: int) -> Float[Array, "d more_j more_k"]:
@@ -125,22 +130,63 @@ def _block_index(table: Table) -> Int[np.ndarray, "two m w w"]:
     return np.stack(entries).astype(np.int32)  # one array for both precisions
 
 
-def _band(table: Table, local: Float[Array, "i l x v"]) -> Float[Array, "columns a k b"]:
+@lru_cache
+def _table_index(table: Table) -> Int[np.ndarray, "columns k 16"]:
+    """Where in flat sums over the cells, followed by a zero, what adds to a coefficient is."""
+    columns, n_k = table.shape
+    n_v = table.cells[1]
+    column, k = np.arange(columns)[:, None, None, None], np.arange(n_k)[:, None, None]
+    p, r = np.arange(ORDER)[:, None], np.arange(ORDER)
+    in_x, in_v = table.cells_of(column - p), k - r
+    is_there = (in_x >= 0) & (in_v >= 0) & (in_v < n_v)
+    entry = ((in_x * n_v + in_v) * ORDER + p) * ORDER + r
+    entry = np.where(is_there, entry, table.cells[0] * n_v * ORDER**2)
+    return entry.reshape(columns, n_k, ORDER**2).astype(np.int32)
+
+
+@lru_cache
+def _index_in_v(table: Table) -> Int[np.ndarray, "k b r"]:
+    """Where in flat (cell, pair of splines) in v, followed by a zero, what adds to the entry of
+    coefficient k with k + b − 3 is."""
+    n_v = table.cells[1]
+    index = np.full((n_v + ORDER - 1, 2 * ORDER - 1, ORDER), n_v * len(PAIR), np.int32)
+    for r in range(ORDER):
+        for s in range(ORDER):
+            of_pair = PAIR[min(r, s), max(r, s)] + len(PAIR) * np.arange(n_v)
+            index[r : r + n_v, s - r + ORDER - 1, r] = of_pair
+    return index
+
+
+@lru_cache
+def _index_in_x(table: Table) -> Int[np.ndarray, "columns a p"]:
+    """The same in x, for the entry of a column with the one `a` later."""
+    columns = np.arange(table.shape[0])
+    none = table.cells[0] * len(PAIR)
+    index = np.full((columns.size, ORDER, ORDER), none, np.int32)
+    for (p, q), pair in PAIR.items():
+        cell = table.cells_of(columns - p)
+        index[:, q - p, p] = np.where(cell >= 0, cell * len(PAIR) + pair, none)
+    return index
+
+
+def _gathered(
+    values: Float[Array, "... m"], index: Int[np.ndarray, "... terms"]
+) -> Float[Array, "..."]:
+    """Sums of the entries of the last axis, followed by a zero, that the last axis of the index
+    names."""
+    pad = [(0, 0)] * (values.ndim - 1) + [(0, 1)]
+    return jnp.sum(jnp.pad(values, pad)[..., index], axis=-1)
+
+
+def _band(table: Table, local: Float[Array, "d i l x v"]) -> Float[Array, "d columns a k b"]:
     """Sums over the cells: the entry of column j, k with column j + a, k + b − 3.
 
     `local`: for each cell the sums of products of the splines p ≤ q in x and in v.
     """
-    n_x, n_v = table.cells
-    of_v = jnp.zeros((n_x, len(PAIR), n_v + ORDER - 1, 2 * ORDER - 1), local.dtype)
-    local = jnp.moveaxis(local, 1, 2)
-    for r in range(ORDER):
-        for s in range(ORDER):
-            part = local[..., PAIR[min(r, s), max(r, s)]]
-            of_v = of_v.at[:, :, r : r + n_v, s - r + ORDER - 1].add(part)
-    band = jnp.zeros((n_x + ORDER - 1, ORDER, *of_v.shape[2:]), local.dtype)
-    for (p, q), i in PAIR.items():
-        band = band.at[p : p + n_x, q - p].add(of_v[:, i])
-    return table.fold(band)
+    d, n_x, n_v, pairs, _ = local.shape
+    of_v = jnp.moveaxis(local, 2, 3).reshape(d, n_x * pairs, n_v * pairs)
+    of_v = _gathered(of_v, _index_in_v(table))
+    return jnp.moveaxis(_gathered(jnp.moveaxis(of_v, 1, -1), _index_in_x(table)), (1, 2), (-2, -1))
 
 
 class Gram(NamedTuple):
@@ -174,31 +220,24 @@ class SplineDesign(AbstractDesign):
 
     def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
         q = self.cross.shape[1]
-        values = self.cross @ c[:q]
-        for k, table in enumerate(self.table.extend(c[q:].reshape(self._shape))):
-            window = partial(jax.lax.dynamic_slice, table, slice_sizes=(ORDER, ORDER))
-            windows = jax.vmap(window)(self.cell[:, k])
-            values += jnp.einsum("nj,nji,ni->n", self.of_x[:, k], windows, self.of_v[:, k])
-        return values
+        tables = self.table.extend(c[q:].reshape(self._shape))
+        window = partial(jax.lax.dynamic_slice, slice_sizes=(ORDER, ORDER))
+        windows = jax.vmap(jax.vmap(window), in_axes=(None, 0))(tables, self.cell)
+        of_pairs = jnp.einsum("nkj,nkji,nki->n", self.of_x, windows, self.of_v)
+        return self.cross @ c[:q] + of_pairs
 
-    def _sum_over_cells(self, k: int, values: Float[Array, "n m"]) -> Float[Array, "i l m"]:
-        n_x, n_v = self.table.cells
-        number = self.cell[:, k, 0] * n_v + self.cell[:, k, 1]
-        sums = jnp.zeros((n_x * n_v, values.shape[1]), values.dtype).at[number].add(values)
-        return sums.reshape(n_x, n_v, -1)
+    def _sum_over_cells(self, values: Float[Array, "n d m"]) -> Float[Array, "d cells m"]:
+        (n_x, n_v), (_, d, m) = self.table.cells, values.shape
+        pair = np.arange(d, dtype=np.int32)[None]
+        number = (pair * n_x + self.cell[..., 0]) * n_v + self.cell[..., 1]
+        sums = jnp.zeros((d * n_x * n_v, m), values.dtype)
+        return sums.at[number.ravel()].add(values.reshape(-1, m)).reshape(d, n_x * n_v, m)
 
     def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        n_x, n_v = self.table.cells
-        parts = [self.cross.T @ r]
-        for k in range(self.cell.shape[1]):
-            products = (r[:, None] * self.of_x[:, k])[:, :, None] * self.of_v[:, k, None]
-            cells = self._sum_over_cells(k, products.reshape(len(r), -1))
-            table = jnp.zeros((n_x + ORDER - 1, n_v + ORDER - 1), r.dtype)
-            for i in range(ORDER**2):
-                j, m = divmod(i, ORDER)
-                table = table.at[j : j + n_x, m : m + n_v].add(cells[..., i])
-            parts.append(self.table.fold(table).ravel())
-        return jnp.concatenate(parts)
+        products = (r[:, None, None] * self.of_x)[..., None] * self.of_v[..., None, :]
+        cells = self._sum_over_cells(products.reshape(*self.cell.shape[:2], -1))
+        tables = _gathered(cells.reshape(len(cells), -1), _table_index(self.table))
+        return jnp.concatenate([self.cross.T @ r, tables.ravel()])
 
     def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
         q = self.cross.shape[1]
@@ -209,14 +248,13 @@ class SplineDesign(AbstractDesign):
     def gram(self, weights: Float[Array, " n"]) -> Gram:
         weights = weights / jnp.sum(weights)
         first, second = np.triu_indices(ORDER)
-        bands = []
-        for k in range(self.cell.shape[1]):
-            in_x = weights[:, None] * self.of_x[:, k, first] * self.of_x[:, k, second]
-            in_v = self.of_v[:, k, first] * self.of_v[:, k, second]
-            products = in_x[:, :, None] * in_v[:, None, :]
-            cells = self._sum_over_cells(k, products.reshape(len(weights), -1))
-            bands.append(_band(self.table, cells.reshape(*self.table.cells, len(PAIR), -1)))
-        flat = jnp.pad(jnp.stack(bands).reshape(len(bands), -1), ((0, 0), (0, 1)))
+        in_x = weights[:, None, None] * self.of_x[..., first] * self.of_x[..., second]
+        in_v = self.of_v[..., first] * self.of_v[..., second]
+        products = in_x[..., None] * in_v[..., None, :]
+        cells = self._sum_over_cells(products.reshape(*self.cell.shape[:2], -1))
+        pairs = (len(PAIR), len(PAIR))
+        bands = _band(self.table, cells.reshape(len(cells), *self.table.cells, *pairs))
+        flat = jnp.pad(bands.reshape(len(cells), -1), ((0, 0), (0, 1)))
         cross = (self.cross * weights[:, None]).T @ self.cross
         return Gram(cross, flat[:, _block_index(self.table)])
 

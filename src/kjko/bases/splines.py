@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from kjko.bases.scales import Scales, implicit, least_width
+from kjko.bases.products import Products
+from kjko.bases.scales import Scales, least_width
 from kjko.bases.spline_design import ORDER, SplineDesign, Table
 from kjko.core import Stage
 from kjko.interfaces import AbstractBasis
@@ -90,16 +91,16 @@ class Splines(AbstractBasis):
 
     @property
     def size(self) -> int:
-        return len(self._cross[0]) + self.scales.v_mean.size * self.table.size
+        return self._cross.size + self.scales.v_mean.size * self.table.size
 
     @property
-    def _cross(self) -> tuple[Int[np.ndarray, " q"], Int[np.ndarray, " q"]]:
+    def _cross(self) -> Products:
         """The products of two of (x, v), or of v in a periodic box, that share no pair."""
         d_x, partners = self.scales.x_mean.size, self.scales.partners
         first, second = np.triu_indices(d_x + len(partners), 1)
         paired = (first < d_x) & (second >= d_x) & (first == partners[second - d_x])
         kept = ~paired if self.length is None else first >= d_x
-        return first[kept], second[kept]
+        return Products(first[kept], second[kept])
 
     def adapt(self, stage: Stage) -> "Splines":
         x, v = stage.x[:, self.scales.partners], stage.v
@@ -130,37 +131,27 @@ class Splines(AbstractBasis):
         inside = jnp.stack([jnp.clip(inside[:, 0], 0, 1), inside[:, 1]], axis=1)
         return cell.astype(jnp.int32), inside
 
-    def _cross_products(self, x: Float[Array, " d_x"], v: Float[Array, " d"]):
-        s = self.scales
-        z = jnp.concatenate([(x - s.x_mean) / s.x_width, (v - s.v_mean) / s.v_width])
-        first, second = self._cross
-        return z[first] * z[second]
-
     def potential(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> Float[Array, ""]:
-        of_pairs = self._of_pairs(x, v, c, bspline)
-        q = len(self._cross[0])
-        return c[:q] @ self._cross_products(x, v) + jnp.sum(of_pairs)
+        products = self._cross.values(self.scales.coordinates(x, v))
+        return c[: products.size] @ products + jnp.sum(self._of_pairs(x, v, c, bspline))
 
     def derivatives(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
-        s, (first, second) = self.scales, self._cross
-        d_x, m = x.size, x.size + v.size
-        z = jnp.concatenate([(x - s.x_mean) / s.x_width, (v - s.v_mean) / s.v_width])
-        twice = jnp.zeros((m, m), z.dtype).at[first, second].add(c[: len(first)])
-        twice = (twice + twice.T)[d_x:] / s.v_width[:, None]
+        z, width, d_x = self.scales.coordinates(x, v), self.scales.v_width, x.size
+        hessian = self._cross.hessian(c[: self._cross.size], z.size)[d_x:] / width[:, None]
         per_cell = self.cells[1] / (self.high - self.low)[:, 1]
         slope = per_cell * self._of_pairs(x, v, c, bspline_slope)
         curvature = per_cell**2 * self._of_pairs(x, v, c, bspline_curvature)
-        return twice @ z + slope, twice[:, d_x:] / s.v_width[None] + jnp.diag(curvature)
+        return hessian @ z + slope, hessian[:, d_x:] / width[None] + jnp.diag(curvature)
 
     def _of_pairs(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"], splines: Any
     ) -> Float[Array, " d"]:
         """Each S, or a derivative of it in the cell's v: `splines` are those in v."""
-        q = len(self._cross[0])
+        q = self._cross.size
         cell, inside = self._place(x, v)
         coefficients = self.table.extend(c[q:].reshape(v.size, *self.table.shape))
         windows = [
@@ -180,7 +171,16 @@ class Splines(AbstractBasis):
         b = jnp.diagonal(curvature, axis1=1, axis2=2) * per_cell[None] ** 2
         t = inside[..., 1]
         of_v = bspline(t) + a[..., None] * bspline_slope(t) - b[..., None] * bspline_curvature(t)
-        cross = jax.vmap(
-            lambda x, v, a, b: implicit(lambda v: self._cross_products(x, v), v, a, b)
-        )(stage.x, stage.v, slope, curvature)
+        cross = jax.vmap(self._implicit_cross)(stage.x, stage.v, slope, curvature)
         return SplineDesign.of(cell, bspline(inside[..., 0]), of_v, cross, self.table)
+
+    def _implicit_cross(
+        self,
+        x: Float[Array, " d_x"],
+        v: Float[Array, " d"],
+        slope: Float[Array, " d"],
+        curvature: Float[Array, "d d"],
+    ) -> Float[Array, " q"]:
+        """(1 + a·∇ᵥ − B:∇ᵥ²) of the cross products."""
+        directions = self.scales.directions(slope, curvature)
+        return self._cross.implicit(self.scales.coordinates(x, v), *directions)

@@ -30,17 +30,21 @@ def number_held_out(n: int, fraction: float) -> int:
 
 
 def random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
-    """At most `number` of n rows in random order: one of each of as many equal stretches of a ring
-    of rows that is turned at random, so that all are as likely.
+    """At most `number` of n rows in random order."""
+    _, order_key, _ = jax.random.split(key, 3)
+    return jax.random.permutation(order_key, some_rows(n, number, key))
+
+
+def some_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
+    """At most `number` of n rows: one of each of as many equal stretches of a ring of rows that is
+    turned at random, so that all are as likely.
     """
-    place_key, order_key, turn_key = jax.random.split(key, 3)
-    number = min(n, number)
-    if number == n:
-        return jax.random.permutation(order_key, n)
+    if number >= n:
+        return jnp.arange(n)
+    place_key, _, turn_key = jax.random.split(key, 3)
     edges = jnp.asarray(np.linspace(0, n, number + 1).astype(np.int32))
     rows = jax.random.randint(place_key, (number,), edges[:-1], edges[1:])
-    rows = (rows + jax.random.randint(turn_key, (), 0, n)) % n
-    return jax.random.permutation(order_key, rows)
+    return (rows + jax.random.randint(turn_key, (), 0, n)) % n
 
 
 def unexplained(

@@ -77,7 +77,7 @@ def in_parts(
         good = (stretch <= STRAIN) | (rate * length <= SMALLEST)
         change = jnp.clip(AIM / jnp.maximum(stretch, 1e-3 * AIM), 0.1, 2.0)
         change = jnp.where(good, change, jnp.where(stretch > 0, jnp.minimum(change, 0.5), 0.5))
-        result = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, result)
+        result = jax.lax.cond(good, lambda: new, lambda: result)
         done = progress.done + jnp.where(good, length, 0.0)
         parts = progress.parts + good
         return Progress(total, done, parts, progress.attempts + 1, change * length), result

@@ -33,7 +33,7 @@ from kjko.splitting.transport import determinant, log_determinant, response
 
 LogDet = Literal["exact", "linear"]
 CHANCE = 3.0  # standard errors of a mean over particles
-RISE = 2e-4  # of T, in a part of a collision
+RISE = 2e-4  # of T, in the collision of a step
 
 
 class JKO(AbstractSequential):
@@ -132,15 +132,17 @@ class JKOStep(AbstractSubproblem):
         cost = 0.5 * self.h * jnp.mean(jnp.sum(by.u**2, axis=-1))
         return cost + jnp.mean(self.dissipation(by, stage, self.h))
 
-    def raises_energy(self, by: Response, stage: Stage) -> Bool[Array, ""]:
-        """By more than chance, or by more than `RISE` of T.
+    def raises_energy(
+        self, by: Response, stage: Stage, share: Float[Array, ""] | float
+    ) -> Bool[Array, ""]:
+        """By more than chance, or by more than its share of `RISE` of T.
 
         The change is a mean over particles, and so is its error: held to zero, the exact control of
         a sampled law would be cut, which lowers the law's free energy.
         """
         changes = self.dissipation(by, stage, self.dt)
         error = jnp.std(changes) / jnp.sqrt(changes.size)
-        most = RISE * jnp.mean(stage.bath.rate * stage.bath.temperature)
+        most = share * RISE * jnp.mean(stage.bath.rate * stage.bath.temperature)
         return ~(jnp.mean(changes) <= jnp.minimum(CHANCE * error, most))
 
     def dissipation(self, by: Response, stage: Stage, h: Float[Array, ""]) -> Float[Array, " n"]:

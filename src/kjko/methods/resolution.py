@@ -21,7 +21,7 @@ from kjko.bases.dense import Dense
 from kjko.bases.scales import standard
 from kjko.core import Particles, Stage
 from kjko.core.checks import is_traced
-from kjko.fit.held_out import random_rows
+from kjko.fit.held_out import some_rows
 from kjko.fit.newton import solve
 from kjko.interfaces import AbstractBasis, AbstractDesign
 from kjko.problem import Problem
@@ -141,7 +141,7 @@ def resolution(
     energy = 0.5 * jnp.sum((stage.v - bath.velocity) ** 2, axis=-1) + potential
     g = stage.log_f + energy / bath.temperature
     offset = jnp.mean(g)
-    rows = random_rows(g.size, PARTICLES, key)
+    rows = some_rows(g.size, PARTICLES, key)
     some = stage.take(rows)
     flat = jnp.zeros_like(some.v)
     design = basis.design(some, flat, jnp.zeros((*flat.shape, flat.shape[1]), flat.dtype))
@@ -180,16 +180,13 @@ def projection(
     ones, n = jnp.ones_like(g), g.size
     factor = _definite_factor(design, design.gram(ones), ridge)
 
-    def better(c, rest):
-        right = design.transpose(rest) / n - design.penalty(c, ridge)
+    def better(iteration, c):
+        log_ratio = jnp.clip(design.apply(c) - g, -5.0, LARGEST)
+        missing = jnp.where(iteration == 0, g, 1 - jnp.exp(log_ratio))
+        right = design.transpose(missing) / n - design.penalty(c, ridge)
         return c + solve(design, ones, ridge, factor, right)
 
-    def keeping_moments(_, c):
-        log_ratio = jnp.clip(design.apply(c) - g, -5.0, LARGEST)
-        return better(c, 1 - jnp.exp(log_ratio))
-
-    c = better(jnp.zeros_like(design.transpose(g)), g)
-    return jax.lax.fori_loop(0, ITERATIONS, keeping_moments, c)
+    return jax.lax.fori_loop(0, 1 + ITERATIONS, better, jnp.zeros_like(design.transpose(g)))
 
 
 def _definite_factor(design: AbstractDesign, gram: Any, ridge: Float[Array, ""]) -> Any:
@@ -233,11 +230,13 @@ def filling(
     chi_square = n * missing @ _solve(spread, missing)
     carried = jnp.mean(ratio) ** 2 / jnp.mean(ratio**2)
     certain = jnp.maximum(0.0, 1 - p / chi_square) * jnp.clip(2 * carried - 1, 0.0, 1.0)
-    c = jnp.zeros_like(means)
-    for _ in range(NEWTON):
+
+    def better(_, c):
         now = ratio * jnp.exp(jnp.clip(-functions @ c, -2.0, 2.0))
         step = _solve(_normal(functions, now), functions.T @ now / n - means)
-        c = c + step / jnp.maximum(1.0, jnp.max(jnp.abs(functions @ step)))
+        return c + step / jnp.maximum(1.0, jnp.max(jnp.abs(functions @ step)))
+
+    c = jax.lax.fori_loop(0, NEWTON, better, jnp.zeros_like(means))
     return jnp.where(certain > 0, certain * c, 0.0)
 
 

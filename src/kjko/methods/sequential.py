@@ -134,15 +134,16 @@ class AbstractSequential(AbstractMethod):
         memory: Memory,
         dt: Float[Array, ""],
         key: Key[Array, ""],
+        share: Float[Array, ""] | float = 1.0,
     ) -> "_Done":
-        """Fit a control and move the particles by it."""
+        """Fit a control and move the particles by it, for a share of the collision of a step."""
         h = self.splitting.fraction * dt
         subproblem = self.subproblem(problem, field, h, dt)
         control, fit = self.fit(subproblem, self.control, memory.control, stage, key)
         stage, resolved = self.resolve(stage, control, fit, memory.equilibrium, dt, key)
         by = response(control, stage)
         stretch = strain(by, dt)
-        fraction = held_fraction(subproblem, by, stage)
+        fraction = held_fraction(subproblem, by, stage, share)
         by = part_of(by, fraction)
         moved = move(stage, by, dt, self.log_determinant(by, dt))
         if self.implicit:
@@ -185,7 +186,8 @@ class AbstractSequential(AbstractMethod):
             here = stage_at(problem, field, sofar.particles)
             first = progress.attempts == 0
             own = jnp.where(first, key, jax.random.fold_in(key, progress.attempts))
-            new = self._collide(problem, field, here, sofar.memory, length, own)
+            share = length / progress.total
+            new = self._collide(problem, field, here, sofar.memory, length, own, share)
             done = _together(sofar, new, progress, dt)
             return eqx.filter(done, eqx.is_array), new.strain
 
@@ -253,7 +255,12 @@ def _together(sofar: _Done, new: _Done, progress: Progress, dt: Float[Array, ""]
     )
 
 
-def held_fraction(subproblem: AbstractSubproblem, by: Response, stage: Stage) -> Float[Array, ""]:
+def held_fraction(
+    subproblem: AbstractSubproblem,
+    by: Response,
+    stage: Stage,
+    share: Float[Array, ""] | float = 1.0,
+) -> Float[Array, ""]:
     """The largest of some fractions of a control that does not raise the free energy.
 
     It is that of all particles: a control is fitted on some of them, by Newton to no objective.
@@ -261,7 +268,7 @@ def held_fraction(subproblem: AbstractSubproblem, by: Response, stage: Stage) ->
     fractions = jnp.asarray((*FRACTIONS, 0.0), by.u.dtype)
 
     def rises(number):
-        raises = subproblem.raises_energy(part_of(by, fractions[number]), stage)
+        raises = subproblem.raises_energy(part_of(by, fractions[number]), stage, share)
         return raises & (number < len(FRACTIONS))
 
     return fractions[jax.lax.while_loop(rises, lambda number: number + 1, jnp.asarray(0))]

@@ -1,0 +1,34 @@
+"""Products of two coordinates."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+class Products(NamedTuple):
+    """z_i z_j for pairs i ≤ j of coordinates."""
+
+    first: Int[np.ndarray, " q"]
+    second: Int[np.ndarray, " q"]
+
+    @property
+    def size(self) -> int:
+        return self.first.size
+
+    def values(self, z: Float[Array, " m"]) -> Float[Array, " q"]:
+        return z[self.first] * z[self.second]
+
+    def implicit(
+        self, z: Float[Array, " m"], a: Float[Array, " m"], b: Float[Array, "m m"]
+    ) -> Float[Array, " q"]:
+        """(1 + a·∇ − B:∇²) of each; B is symmetric."""
+        one, other = z[self.first], z[self.second]
+        moved = a[self.first] * other + one * a[self.second]
+        return one * other + moved - 2 * b[self.first, self.second]
+
+    def hessian(self, c: Float[Array, " q"], m: int) -> Float[Array, "m m"]:
+        """That of Σ c_k z_i z_j; times z it is the gradient."""
+        halves = jnp.zeros((m, m), c.dtype).at[self.first, self.second].set(c)
+        return halves + halves.T
