@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from kjko.observe import Marginals as Marginals
     from kjko.observe import NumericalFailure as NumericalFailure
     from kjko.observe import Positions as Positions
+    from kjko.observe import ScoreCheck as ScoreCheck
     from kjko.problem import Problem as Problem
     from kjko.run import open_run as open_run
     from kjko.simulation import simulate as simulate
@@ -128,6 +129,7 @@ _HOME = {
         "FitReport",
         "Marginals",
         "NumericalFailure",
+        "ScoreCheck",
     ),
     "problem": ("Problem",),
     "run": ("open_run",),

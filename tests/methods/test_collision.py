@@ -30,21 +30,21 @@ def test_weak_collisions_are_one_part(collisions, double):
     np.testing.assert_allclose(lengths, [collisions / 7])
 
 
-@pytest.mark.parametrize("collisions", [0.31, 0.9, 2.0, 7.3])
+@pytest.mark.parametrize("collisions", [0.31, 0.9, 2.0, 5.7])
 def test_parts_of_strong_ones(collisions, double):
-    """They add up, start with no more than 0.3 and grow to no more than 1."""
+    """They add up, start with no more than 0.3 and grow to no more than 2."""
     lengths, progress = lengths_of(collisions / 7, rate=7.0)
     assert float(progress.done) == collisions / 7
     np.testing.assert_allclose(lengths.sum(), collisions / 7)
-    assert lengths[0] * 7 <= 0.3 + 1e-5 and lengths.max() * 7 <= 1 + 1e-5
+    assert lengths[0] * 7 <= 0.3 + 1e-5 and lengths.max() * 7 <= 2 + 1e-5
     assert np.all(np.diff(lengths) > -0.2 * lengths[:-1])
 
 
 def test_a_collision_is_over_when_all_has_relaxed(double):
-    """εΔt = 10 and 10⁶ are as much work."""
+    """εΔt = 6 and 10⁶ are as much work."""
     long, progress = lengths_of(1e6)
-    assert float(progress.done) == 1e6 and len(long) < 20
-    np.testing.assert_allclose(long.sum(), 10.0)
+    assert float(progress.done) == 1e6 and len(long) < 12
+    np.testing.assert_allclose(long.sum(), 6.0)
 
 
 def test_what_stretches_is_cut_finer(double):

@@ -104,7 +104,7 @@ def test_the_keys_are_those_of_every_method(kind):
     assert [r["step"] for _, r in told] == [0, 1, 2]
     assert {tuple(r) for _, r in told} == {tuple(told[0][1])}
     null = {key for key, value in told[-1][1].items() if value is None} - {"field_energy"}
-    of_a_fit = {"drift_error", "loss", "loss_heldout", "fit_iterations", "det_min"}
+    of_a_fit = {"drift_error", "loss", "loss_heldout", "fit_iterations", "det_min", "score_check"}
     of_values = set() if kind is kjko.JKO else {"fit_r2", "unresolved"}
     of_a_density = {"entropy", "free_energy", "kl_stationary"}
     of_a_density |= {f"{key}_plain" for key in of_a_density} | {"mass_check"}

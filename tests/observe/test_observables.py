@@ -22,7 +22,7 @@ KEYS = [
     *("step", "time", "energy_kinetic", "energy_potential", "energy_external", "field_energy"),
     *("momentum", "entropy", "free_energy", "kl_stationary"),
     *("entropy_plain", "free_energy_plain", "kl_stationary_plain", "mass_check", "drift_error"),
-    *("loss", "loss_heldout", "fit_r2", "unresolved", "fit_iterations", "det_min"),
+    *("loss", "loss_heldout", "fit_r2", "unresolved", "fit_iterations", "det_min", "score_check"),
     *("marginal_kl_x", "marginal_kl_v", "seconds"),
 ]
 DT = 0.2
@@ -267,7 +267,7 @@ def test_a_record_has_the_keys_in_order(double):
     u = jnp.zeros_like(particles.v)
     later = record_of(problem, particles, step=4, info=info_with(u, particles, -0.125))
     assert list(start) == list(later) == KEYS
-    of_a_step = {"drift_error", "loss", "loss_heldout", "fit_iterations", "det_min"}
+    of_a_step = {"drift_error", "loss", "loss_heldout", "fit_iterations", "det_min", "score_check"}
     of_values = {"fit_r2", "unresolved"}
     of_a_field = {"field_energy"}
     assert {key for key in KEYS if start[key] is None} == (

@@ -1,26 +1,38 @@
 """What a run says about its density."""
 
 import numpy as np
+import pytest
 
 from kjko.run.trust import checks_of_density
 
 
-def columns(unresolved, mass=(1.0, 0.98, 0.99)):
+def columns(unresolved, score=(0.0, 0.01), mass=(1.0, 0.98, 0.99)):
     given = {"time": np.array([0.0, 0.1, 0.2]), "mass_check": np.array(mass)}
-    return given | {"unresolved": np.array([np.nan, *unresolved])}
+    of_steps = {"unresolved": unresolved, "score_check": score}
+    return given | {key: np.array([np.nan, *numbers]) for key, numbers in of_steps.items()}
 
 
 def test_a_resolved_density():
     line, warning = checks_of_density(columns([0.01, 0.002]))
-    assert line == "density: unresolved at most 0.01 (t = 0.1), mass check 0.9800 (t = 0.1)"
+    assert line == (
+        "density: score check at most 0.01 (t = 0.2), unresolved at most 0.01 (t = 0.1),"
+        " mass check 0.9800 (t = 0.1)"
+    )
     assert warning is None
 
 
-def test_a_warning_names_the_first_time_and_the_worst():
-    _, warning = checks_of_density(columns([0.09, 0.2]))
+@pytest.mark.parametrize(
+    "numbers, told",
+    [
+        ({"unresolved": [0.16, 0.2]}, "from t = 0.1 on it is not resolved"),
+        ({"unresolved": [0.01, 0.01], "score": [0.0, 0.2]}, "from t = 0.2 on the score, relative"),
+    ],
+)
+def test_a_warning_names_the_first_time_and_the_worst(numbers, told):
+    _, warning = checks_of_density(columns(**numbers))
     assert warning is not None
-    assert warning.startswith("the density is not resolved from t = 0.1 on")
-    assert "wrong by 0.2;" in warning
+    assert warning.startswith(f"the density cannot be trusted: {told}")
+    assert " 0.2;" in warning
 
 
 def test_a_method_without_values():

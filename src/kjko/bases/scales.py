@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from kjko.core import Stage
+from kjko.core import Particles, Stage
 
 
 class Scales(eqx.Module):
@@ -42,8 +42,8 @@ class Scales(eqx.Module):
         return jnp.pad(slope * inverse, (d_x, 0)), jnp.pad(curvature, (d_x, 0))
 
     @classmethod
-    def of(cls, stage: Stage) -> "Scales":
-        x, v = stage.x, stage.v
+    def of(cls, particles: Particles | Stage) -> "Scales":
+        x, v = particles.x, particles.v
         x_width, v_width = (_width(z) for z in (x, v))
         return cls(jnp.mean(x, axis=0), x_width, jnp.mean(v, axis=0), v_width)
 

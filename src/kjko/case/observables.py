@@ -9,6 +9,7 @@ from kjko.observe import (
     FitReport,
     Marginals,
     Positions,
+    ScoreCheck,
 )
 
 OBSERVABLES: dict[str, AbstractObservable] = {
@@ -16,6 +17,7 @@ OBSERVABLES: dict[str, AbstractObservable] = {
     "entropies": Entropies(),
     "drift-error": DriftError(),
     "fit-report": FitReport(),
+    "score-check": ScoreCheck(),
     "marginals": Marginals(),
     "positions": Positions(),
 }

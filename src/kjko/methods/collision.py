@@ -13,9 +13,9 @@ ATTEMPTS = 64  # at parts in a step
 STRAIN = 0.35  # of a part, at most: the midpoint rule is wrong by strain³/12
 AIM = 0.28  # that the next part is made for
 SMALLEST = 1e-6  # εΔt of a part that is taken whatever its strain
-RELAXED = 10.0  # εΔt after which a collision is over: e⁻¹⁰ of it is left
-CALMER = 3.0  # parts grow as e^(τ/3) while what they have to do falls as e^(−τ)
-LONGEST = 1.0  # εΔt up to which they grow
+RELAXED = 6.0  # εΔt after which a collision is over: e⁻⁶ of it is left
+CALMER = 2.0  # parts grow as e^(τ/2) while what they have to do falls as e^(−τ)
+LONGEST = 2.0  # εΔt up to which they grow
 MANY = 10  # equal parts at most
 ROUNDING = 1e-5
 

@@ -10,4 +10,5 @@ from kjko.observe.marginals import Marginals as Marginals
 from kjko.observe.observer import DEFAULT as DEFAULT
 from kjko.observe.observer import Observer as Observer
 from kjko.observe.positions import Positions as Positions
+from kjko.observe.score_check import ScoreCheck as ScoreCheck
 from kjko.observe.start import Start as Start

@@ -15,6 +15,7 @@ from kjko.observe.energies import Energies
 from kjko.observe.fit_report import FitReport
 from kjko.observe.free_energy import Entropies
 from kjko.observe.marginals import Marginals
+from kjko.observe.score_check import ScoreCheck
 from kjko.observe.start import Start, time_of
 from kjko.problem import Problem
 
@@ -23,6 +24,7 @@ DEFAULT: tuple[AbstractObservable, ...] = (
     Entropies(),
     DriftError(),
     FitReport(),
+    ScoreCheck(),
     Marginals(),
 )
 

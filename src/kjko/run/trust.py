@@ -4,23 +4,31 @@ from collections.abc import Mapping
 
 import numpy as np
 
-RESOLVED = 0.08  # of `unresolved`; see "Checks of the density" in docs/design_decisions.md
+# See "Checks of the density" in docs/design_decisions.md.
+SCORE = 0.07  # of `score_check`
+RESOLVED = 0.15  # of `unresolved`
+ADVICE = (
+    "; take more particles, or functions that see all coordinates: solver.control.kind = ridges,"
+    " solver.fit.kind = levenberg-marquardt"
+)
 
 
 def checks_of_density(columns: Mapping[str, np.ndarray]) -> tuple[str | None, str | None]:
     """A line on the checks of a series, and a warning if they fail; None where there is none."""
-    found, warning = [], None
-    unresolved = _known(columns, "unresolved")
-    if unresolved:
-        worst, when = max(unresolved)
-        found.append(f"unresolved at most {worst:.2g} (t = {when:.4g})")
-        beyond = [t for number, t in unresolved if number > RESOLVED]
+    found, warnings = [], []
+    for key, limit, problem in (
+        ("score_check", SCORE, "the score, relative to its size, is wrong by at least"),
+        ("unresolved", RESOLVED, "it is not resolved, and the relative entropy may be wrong by"),
+    ):
+        known = _known(columns, key)
+        if not known:
+            continue
+        worst, when = max(known)
+        found.append(f"{key.replace('_', ' ')} at most {worst:.2g} (t = {when:.4g})")
+        beyond = [t for number, t in known if number > limit]
         if beyond:
-            warning = (
-                f"the density is not resolved from t = {min(beyond):.4g} on: the relative entropy"
-                f" may be wrong by {worst:.2g}; take more particles, or functions that see all"
-                " coordinates: solver.control.kind = ridges, solver.fit.kind = levenberg-marquardt"
-            )
+            warnings.append(f"from t = {min(beyond):.4g} on {problem} {worst:.2g}")
+    warning = "the density cannot be trusted: " + "; ".join(warnings) + ADVICE if warnings else None
     mass = [(number, t) for number, t in _known(columns, "mass_check") if number > 0]
     if mass:
         worst, when = max(mass, key=lambda pair: abs(np.log(pair[0])))
