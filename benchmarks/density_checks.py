@@ -1,8 +1,8 @@
 """What a run says of its own density, against what is wrong with it.
 
-For each run the largest `score_check` and `unresolved` from the first step on, and the largest error
-of `kl_stationary` and root mean square of the error of log f from t = 0.5 on, by the exact law. Runs
-by splines, which do not see what couples the coordinates, are wrong where it does.
+For each run the largest `score_check` and `unresolved` from the first step on, and the largest
+error of `kl_stationary` and root mean square of the error of log f from t = 0.5 on, by the exact
+law. Runs by splines, which do not see what couples the coordinates, are wrong where it does.
 """
 
 import json
