@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullFormatter
 from record import arguments, machine, tell, write
 
 import kjko
@@ -70,7 +71,7 @@ def run(case: str, overrides: list[str], seed: int) -> dict[str, Any]:
             x, v, log_f = (np.asarray(a, float) for a in jax.tree.leaves(state.particles))
             square = np.mean((log_f - law.log_f(k * dt, x, v)) ** 2)
             errors.append((abs(record["kl_stationary"] - law.kl(k * dt)), square**0.5))
-    score, unresolved = np.max(checks, axis=0)
+    score, unresolved = np.nanmax(np.asarray(checks, float), axis=0)
     kl, rms = np.max(errors, axis=0)
     return {
         "case": case,
@@ -96,10 +97,12 @@ def draw(results: list[dict[str, Any]], path: Any) -> None:
                 numbers = [[max(r[key], 1e-4) for r in of_kind] for key in (error, check)]
                 name = "default" if kind == "default" else "splines where coordinates couple"
                 axes.loglog(*numbers, marker, label=name)
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.axhline(limit, color="k", lw=0.8, ls="--")
             axes.set(ylabel=f"largest {check}" if error == "kl_error" else "")
             axes.set(xlabel=f"largest {label}" if check == "unresolved" else "")
-    grid[0, 0].legend()
+    handles = grid[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=2, frameon=False)
     figure.savefig(path, dpi=110)
 
 

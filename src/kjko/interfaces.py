@@ -292,8 +292,8 @@ class AbstractSubproblem(eqx.Module):
     def raises_energy(
         self, by: Response, stage: Stage, share: Float[Array, ""] | float
     ) -> Bool[Array, ""]:
-        """Whether the whole move by a control, a `share` of the collision of a step, raises the
-        free energy where that may not be.
+        """Whether the whole move by a control, for a `share` of the collision of a step, raises the
+        free energy by more than may be.
         """
         return jnp.zeros((), bool)
 

@@ -45,7 +45,7 @@ def test_the_matrix_is_the_hessian(double):
     fit = kjko.GaussNewton()
     matrix = jax.jit(lambda theta: fit._matrix(subproblem, control_of, theta, stage))(theta)
     np.testing.assert_allclose(matrix, hessian, atol=1e-10)
-    fit = kjko.GaussNewton(particles=100)
+    fit = kjko.GaussNewton(particles=256)
     some = jax.jit(lambda theta: fit._matrix(subproblem, control_of, theta, stage))(theta)
     np.testing.assert_allclose(some, hessian, atol=0.2 * jnp.abs(hessian).max())
     assert jnp.any(some != matrix)

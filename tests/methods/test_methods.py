@@ -100,7 +100,7 @@ def test_the_keys_are_those_of_every_method(kind):
     """Null where there is no density or no control."""
     problem = asymmetric_problem(1)
     method = method_of(kind, 1, end=2 * DT, steps=5)
-    told = list(run(problem, method, kjko.sample(problem.law, 40), 2 * DT))
+    told = list(run(problem, method, kjko.sample(problem.law, 100), 2 * DT))
     assert [r["step"] for _, r in told] == [0, 1, 2]
     assert {tuple(r) for _, r in told} == {tuple(told[0][1])}
     null = {key for key, value in told[-1][1].items() if value is None} - {"field_energy"}

@@ -262,7 +262,7 @@ def test_check_sees_a_fold(det_min):
 
 def test_a_record_has_the_keys_in_order(double):
     problem = asymmetric_problem(1)
-    particles = kjko.sample(problem.law, 20)
+    particles = kjko.sample(problem.law, 100)
     start = record_of(problem, particles)
     u = jnp.zeros_like(particles.v)
     later = record_of(problem, particles, step=4, info=info_with(u, particles, -0.125))
@@ -286,7 +286,7 @@ def test_what_has_no_meaning_is_none(double):
     """No held-out particles, no exact law, no stationary law."""
     law = asymmetric_problem(1).law
     problem = kjko.Problem(kjko.External(lambda x: 0.1 * x[0]), law=law)
-    particles = kjko.sample(law, 20)
+    particles = kjko.sample(law, 100)
     record = record_of(problem, particles, step=1, info=info_with(particles.v, particles))
     missing = {key for key in KEYS if record[key] is None}
     of_a_step = {"drift_error", "loss_heldout", "fit_r2", "unresolved", "seconds"}

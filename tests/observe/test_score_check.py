@@ -1,5 +1,6 @@
 """The score against the particles' own law."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 import kjko
 from kjko.interfaces import Applied
+from kjko.observe import ScoreCheck, Start
 from kjko.observe.score_check import _least_error
+from kjko.simulation import take_step
 
 RATE, TEMPERATURE = 0.7, 1.3
 SLANTED = kjko.GaussianMixture(
@@ -51,8 +54,27 @@ def test_a_score_that_is_blind_to_what_couples():
     assert wrong > 0.1
 
 
-def test_without_collisions_there_is_none():
-    particles = kjko.sample(SLANTED, 100)
-    problem = kjko.Problem(kjko.External(lambda x: 0.0 * jnp.sum(x)), kjko.NoCollisions())
-    applied = Applied(jnp.zeros_like(particles.v), particles, jnp.asarray(0.5))
-    assert np.isnan(_least_error(problem, applied))
+def test_many_particles_of_a_low_discrepancy_sequence():
+    """Of which not every second one may be taken."""
+    particles = kjko.sample(SLANTED, 100_000, sampling="low-discrepancy")
+    exact = jax.vmap(jax.grad(SLANTED.log_density, argnums=1))(particles.x, particles.v)
+    u = -RATE * (particles.v + TEMPERATURE * exact)
+    problem = kjko.Problem(
+        kjko.External(lambda x: 0.5 * x @ x), kjko.FokkerPlanck(RATE, TEMPERATURE)
+    )
+    assert float(_least_error(problem, Applied(u, particles, jnp.asarray(0.5)))) < 0.01
+
+
+@pytest.mark.parametrize(
+    "splitting, is_known", [(kjko.StrangMidpoint(), True), (kjko.SymplecticEuler(), False)]
+)
+def test_where_the_control_is_a_score(splitting, is_known):
+    particles = kjko.sample(SLANTED, 200)
+    problem = kjko.Problem(kjko.External(lambda x: 0.5 * x @ x))
+    method = kjko.JKO(kjko.Affine(2), kjko.Adam(steps=2), splitting)
+    state, info = take_step(problem, method, method.init(problem, particles, 0.1))
+    check = ScoreCheck().prepare(Start(problem, method, particles))
+    assert (check.record(problem, state, info, {})["score_check"] is not None) == is_known
+    few = Applied(info.applied.u[:50], jax.tree.map(lambda a: a[:50], particles), info.applied.when)
+    info = eqx.tree_at(lambda i: i.applied, info, few)
+    assert check.record(problem, state, info, {})["score_check"] is None

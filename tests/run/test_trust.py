@@ -24,15 +24,20 @@ def test_a_resolved_density():
 @pytest.mark.parametrize(
     "numbers, told",
     [
-        ({"unresolved": [0.16, 0.2]}, "from t = 0.1 on it is not resolved"),
-        ({"unresolved": [0.01, 0.01], "score": [0.0, 0.2]}, "from t = 0.2 on the score, relative"),
+        (
+            {"unresolved": [0.16, 0.2]},
+            "0.2 of the relative entropy is not resolved at t = 0.2, above 0.15 from 0.1 on",
+        ),
+        (
+            {"unresolved": [0.01, 0.01], "score": [0.0, 0.2]},
+            "the score is wrong by 0.2 of its size or more at t = 0.2, above 0.07 from 0.2 on",
+        ),
     ],
 )
 def test_a_warning_names_the_first_time_and_the_worst(numbers, told):
     _, warning = checks_of_density(columns(**numbers))
     assert warning is not None
-    assert warning.startswith(f"the density cannot be trusted: {told}")
-    assert " 0.2;" in warning
+    assert warning.startswith(f"the density cannot be trusted: {told}; take more particles")
 
 
 def test_a_method_without_values():

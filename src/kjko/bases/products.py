@@ -23,10 +23,9 @@ class Products(NamedTuple):
     def implicit(
         self, z: Float[Array, " m"], a: Float[Array, " m"], b: Float[Array, "m m"]
     ) -> Float[Array, " q"]:
-        """(1 + a·∇ − B:∇²) of each; B is symmetric."""
-        one, other = z[self.first], z[self.second]
-        moved = a[self.first] * other + one * a[self.second]
-        return one * other + moved - 2 * b[self.first, self.second]
+        """(1 + a·∇ − B:∇²) of each."""
+        i, j = self.first, self.second
+        return z[i] * z[j] + a[i] * z[j] + z[i] * a[j] - b[i, j] - b[j, i]
 
     def hessian(self, c: Float[Array, " q"], m: int) -> Float[Array, "m m"]:
         """That of Σ c_k z_i z_j; times z it is the gradient."""

@@ -47,7 +47,7 @@ class Quadratics(AbstractBasis):
 
     @property
     def _kept(self) -> slice:
-        """Of the coordinates."""
+        """Which coordinates they are functions of."""
         return slice(self.scales.x_mean.size if self.periodic else 0, None)
 
     @property

@@ -56,7 +56,7 @@ class Table(NamedTuple):
         return jnp.concatenate([c, c[:, : ORDER - 1]], axis=1) if self.periodic else c
 
     def cells_of(self, columns: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-        """Of numbers counted from the first cell on in x: the cell, or −1 where there is none."""
+        """The cell in x of each number, round and round in a periodic box; −1 for none."""
         n_x = self.cells[0]
         if self.periodic:
             return columns % n_x
@@ -132,7 +132,9 @@ def _block_index(table: Table) -> Int[np.ndarray, "two m w w"]:
 
 @lru_cache
 def _table_index(table: Table) -> Int[np.ndarray, "columns k 16"]:
-    """Where in flat sums over the cells, followed by a zero, what adds to a coefficient is."""
+    """For each coefficient the places, in flat sums over (cell, spline in x, spline in v), of the
+    16 that add up to it; the length of these sums, where a zero follows, for none.
+    """
     columns, n_k = table.shape
     n_v = table.cells[1]
     column, k = np.arange(columns)[:, None, None, None], np.arange(n_k)[:, None, None]
@@ -146,8 +148,9 @@ def _table_index(table: Table) -> Int[np.ndarray, "columns k 16"]:
 
 @lru_cache
 def _index_in_v(table: Table) -> Int[np.ndarray, "k b r"]:
-    """Where in flat (cell, pair of splines) in v, followed by a zero, what adds to the entry of
-    coefficient k with k + b − 3 is."""
+    """The same for the entry of the coefficients k and k + b − 3 in v, in flat sums over (cell,
+    pair of splines).
+    """
     n_v = table.cells[1]
     index = np.full((n_v + ORDER - 1, 2 * ORDER - 1, ORDER), n_v * len(PAIR), np.int32)
     for r in range(ORDER):
@@ -159,7 +162,7 @@ def _index_in_v(table: Table) -> Int[np.ndarray, "k b r"]:
 
 @lru_cache
 def _index_in_x(table: Table) -> Int[np.ndarray, "columns a p"]:
-    """The same in x, for the entry of a column with the one `a` later."""
+    """The same in x, for the entry of a column and the one that is `a` later."""
     columns = np.arange(table.shape[0])
     none = table.cells[0] * len(PAIR)
     index = np.full((columns.size, ORDER, ORDER), none, np.int32)
@@ -172,8 +175,7 @@ def _index_in_x(table: Table) -> Int[np.ndarray, "columns a p"]:
 def _gathered(
     values: Float[Array, "... m"], index: Int[np.ndarray, "... terms"]
 ) -> Float[Array, "..."]:
-    """Sums of the entries of the last axis, followed by a zero, that the last axis of the index
-    names."""
+    """Σ values[…, index] over the last axis of the index; a zero is appended to the values."""
     pad = [(0, 0)] * (values.ndim - 1) + [(0, 1)]
     return jnp.sum(jnp.pad(values, pad)[..., index], axis=-1)
 
@@ -226,17 +228,18 @@ class SplineDesign(AbstractDesign):
         of_pairs = jnp.einsum("nkj,nkji,nki->n", self.of_x, windows, self.of_v)
         return self.cross @ c[:q] + of_pairs
 
-    def _sum_over_cells(self, values: Float[Array, "n d m"]) -> Float[Array, "d cells m"]:
-        (n_x, n_v), (_, d, m) = self.table.cells, values.shape
+    def _sum_over_cells(self, values: Float[Array, "n d p q"]) -> Float[Array, "d i l p q"]:
+        (n_x, n_v), (n, d, p, q) = self.table.cells, values.shape
         pair = np.arange(d, dtype=np.int32)[None]
         number = (pair * n_x + self.cell[..., 0]) * n_v + self.cell[..., 1]
-        sums = jnp.zeros((d * n_x * n_v, m), values.dtype)
-        return sums.at[number.ravel()].add(values.reshape(-1, m)).reshape(d, n_x * n_v, m)
+        sums = jnp.zeros((d * n_x * n_v, p * q), values.dtype)
+        sums = sums.at[number.ravel()].add(values.reshape(n * d, p * q))
+        return sums.reshape(d, n_x, n_v, p, q)
 
     def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
         products = (r[:, None, None] * self.of_x)[..., None] * self.of_v[..., None, :]
-        cells = self._sum_over_cells(products.reshape(*self.cell.shape[:2], -1))
-        tables = _gathered(cells.reshape(len(cells), -1), _table_index(self.table))
+        sums = self._sum_over_cells(products)
+        tables = _gathered(sums.reshape(len(sums), -1), _table_index(self.table))
         return jnp.concatenate([self.cross.T @ r, tables.ravel()])
 
     def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
@@ -250,11 +253,8 @@ class SplineDesign(AbstractDesign):
         first, second = np.triu_indices(ORDER)
         in_x = weights[:, None, None] * self.of_x[..., first] * self.of_x[..., second]
         in_v = self.of_v[..., first] * self.of_v[..., second]
-        products = in_x[..., None] * in_v[..., None, :]
-        cells = self._sum_over_cells(products.reshape(*self.cell.shape[:2], -1))
-        pairs = (len(PAIR), len(PAIR))
-        bands = _band(self.table, cells.reshape(len(cells), *self.table.cells, *pairs))
-        flat = jnp.pad(bands.reshape(len(cells), -1), ((0, 0), (0, 1)))
+        bands = _band(self.table, self._sum_over_cells(in_x[..., None] * in_v[..., None, :]))
+        flat = jnp.pad(bands.reshape(len(bands), -1), ((0, 0), (0, 1)))
         cross = (self.cross * weights[:, None]).T @ self.cross
         return Gram(cross, flat[:, _block_index(self.table)])
 

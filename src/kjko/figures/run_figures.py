@@ -152,7 +152,7 @@ def _density(run: Shown) -> Figure:
 
 def carried(run: Shown, snapshot: Arrays, x: np.ndarray, v: np.ndarray) -> np.ndarray:
     """f at the nodes of a grid, by linear interpolation of the log f that particles carry."""
-    rows = np.linspace(0, len(snapshot["x1"]) - 1, min(len(snapshot["x1"]), CARRIED)).astype(int)
+    rows = np.random.default_rng(0).permutation(len(snapshot["x1"]))[:CARRIED]
     points = np.stack([snapshot["x1"], snapshot["v1"]], axis=1)[rows]
     log_f = snapshot["log_f"][rows].astype(float)
     if run.periodic:

@@ -5,13 +5,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key
 
 from kjko.controls.base import AbstractLayeredControl
 from kjko.core import Stage
 from kjko.core.checks import expect_one_of
+from kjko.core.rows import spread_rows
 from kjko.fit.adam import Adam, refuses_expansion
 from kjko.fit.gradient import value_and_gradient
 from kjko.fit.held_out import Best, choose, split
@@ -124,7 +124,7 @@ class GaussNewton(AbstractFit):
         n = stage.v.shape[0]
         size = min(BLOCK, n, self.particles)
         number = min(self.particles, n) // size
-        spread = jnp.asarray(np.linspace(0, n - 1, number * size).astype(np.int32))
+        spread = jnp.asarray(spread_rows(n, number * size))
 
         def add(total, block):
             rows = jax.vmap(lambda one: _rows(subproblem, control_of, theta, one))(block)

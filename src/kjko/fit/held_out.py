@@ -31,7 +31,7 @@ def number_held_out(n: int, fraction: float) -> int:
 
 def random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
     """At most `number` of n rows in random order."""
-    _, order_key, _ = jax.random.split(key, 3)
+    _, order_key, _ = jax.random.split(key, 3)  # the one that `some_rows` leaves
     return jax.random.permutation(order_key, some_rows(n, number, key))
 
 

@@ -8,17 +8,17 @@ import numpy as np
 SCORE = 0.07  # of `score_check`
 RESOLVED = 0.15  # of `unresolved`
 ADVICE = (
-    "; take more particles, or functions that see all coordinates: solver.control.kind = ridges,"
-    " solver.fit.kind = levenberg-marquardt"
+    "take more particles, or a control that sees more: if it is not ridges by levenberg-marquardt,"
+    " try that"
 )
 
 
 def checks_of_density(columns: Mapping[str, np.ndarray]) -> tuple[str | None, str | None]:
     """A line on the checks of a series, and a warning if they fail; None where there is none."""
     found, warnings = [], []
-    for key, limit, problem in (
-        ("score_check", SCORE, "the score, relative to its size, is wrong by at least"),
-        ("unresolved", RESOLVED, "it is not resolved, and the relative entropy may be wrong by"),
+    for key, limit, told in (
+        ("score_check", SCORE, "the score is wrong by {:.2g} of its size or more at t = {:.4g}"),
+        ("unresolved", RESOLVED, "{:.2g} of the relative entropy is not resolved at t = {:.4g}"),
     ):
         known = _known(columns, key)
         if not known:
@@ -27,8 +27,12 @@ def checks_of_density(columns: Mapping[str, np.ndarray]) -> tuple[str | None, st
         found.append(f"{key.replace('_', ' ')} at most {worst:.2g} (t = {when:.4g})")
         beyond = [t for number, t in known if number > limit]
         if beyond:
-            warnings.append(f"from t = {min(beyond):.4g} on {problem} {worst:.2g}")
-    warning = "the density cannot be trusted: " + "; ".join(warnings) + ADVICE if warnings else None
+            warnings.append(
+                told.format(worst, when) + f", above {limit:g} from {min(beyond):.4g} on"
+            )
+    warning = None
+    if warnings:
+        warning = f"the density cannot be trusted: {'; '.join(warnings)}; {ADVICE}"
     mass = [(number, t) for number, t in _known(columns, "mass_check") if number > 0]
     if mass:
         worst, when = max(mass, key=lambda pair: abs(np.log(pair[0])))

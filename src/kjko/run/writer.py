@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kjko.core import State
+from kjko.core.rows import spread_rows
 from kjko.interfaces import AbstractStepInfo, Record, SnapshotFormat
 from kjko.observe import Start
 from kjko.observe.bins import histogram
@@ -89,11 +90,11 @@ class Writer:
         """The particles (at most 100,000, the same at all times), the fields, and the histograms of
         all.
 
-        They are taken evenly: the first ones of a lattice are the slowest.
+        They are spread over all: the first ones of a lattice are the slowest.
         """
         particles, bins, problem = state.particles, self.start.bins, self.start.problem
         x, v = np.asarray(particles.x), np.asarray(particles.v)
-        kept = np.linspace(0, len(x) - 1, min(len(x), KEPT_PARTICLES)).astype(int)
+        kept = spread_rows(len(x), KEPT_PARTICLES)
         x1_edges, v1_edges = bins.x_edges[0], bins.v_edges[0]  # the end bins reach to infinity
         x1, v1 = x[:, 0].clip(*x1_edges[[0, -1]]), v[:, 0].clip(*v1_edges[[0, -1]])
         plane, _, _ = np.histogram2d(x1, v1, bins=[x1_edges, v1_edges])
