@@ -12,7 +12,7 @@ run: .venv/installed
 # Most of the suite is compilation: LLVM without optimisation takes half of it.
 test: .venv/installed
 	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
-	    --xla_cpu_use_fusion_emitters=false" $(BIN)/python -m pytest -n 2
+	    --xla_cpu_use_fusion_emitters=false" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
