@@ -394,7 +394,9 @@ def test_a_run_in_three_processes_is_the_run_in_one(tmp_path):
     with process("resume", "run") as third:
         _, errors = third.communicate(timeout=300)
     assert third.returncode == 0
-    assert errors.startswith("step 6/6, t = 0.6, free energy = ") and errors.count("\n") == 1
+    told = ("step 6/6, t = 0.6, free energy = ", "kjko: the density cannot be trusted: the score ")
+    for said, start in zip(errors.splitlines(), told, strict=True):  # so few steps train no network
+        assert said.startswith(start)
 
     assert kjko("run", "gaussian-1d", "--out", "whole", *SMALL).exit_code == 0
     run_folders.assert_same_run(tmp_path / "run", tmp_path / "whole")
