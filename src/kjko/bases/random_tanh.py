@@ -56,13 +56,7 @@ class RandomTanh(AbstractBasis):
 
     def values(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " p"]:
         """Φ(x, v)."""
-        s = self.quadratics.scales
-        if self.length is None:
-            y = (x - s.x_mean) / s.x_width
-        else:
-            phase = 2 * np.pi * x / jnp.asarray(self.length, dtype=x.dtype)
-            y = jnp.concatenate([jnp.sin(phase), jnp.cos(phase)])
-        inputs = jnp.concatenate([y, (v - s.v_mean) / s.v_width])
+        inputs = jnp.concatenate(self.quadratics.scales.inputs(x, v, self.length))
         phase = self.weight @ inputs + self.bias
         log_cosh = jnp.logaddexp(phase, -phase)
         return jnp.concatenate([self.quadratics.values(x, v), log_cosh])

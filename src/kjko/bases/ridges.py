@@ -70,13 +70,7 @@ class Ridges(AbstractTrainableBasis):
     def _inputs(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"]
     ) -> tuple[Float[Array, " inputs_x"], Float[Array, " d"]]:
-        s = self.quadratics.scales
-        if self.length is None:
-            y = (x - s.x_mean) / s.x_width
-        else:
-            phase = 2 * np.pi * x / jnp.asarray(self.length, dtype=x.dtype)
-            y = jnp.concatenate([jnp.sin(phase), jnp.cos(phase)])
-        return y, (v - s.v_mean) / s.v_width
+        return self.quadratics.scales.inputs(x, v, self.length)
 
     def values(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " p"]:
         """Φ(x, v)."""

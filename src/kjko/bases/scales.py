@@ -1,5 +1,7 @@
 """The scales of the particles."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +34,18 @@ class Scales(eqx.Module):
             of_both = self.x_mean.shape, self.v_mean.shape
             raise ValueError(f"the basis is of x and v of the shapes {of_both[0]} and {of_both[1]}")
         return jnp.concatenate([(x - self.x_mean) / self.x_width, (v - self.v_mean) / self.v_width])
+
+    def inputs(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], length: Any
+    ) -> tuple[Float[Array, " inputs_x"], Float[Array, " d"]]:
+        """x and v in deviations from the mean; x by sine and cosine of 2πx/L in a periodic box of
+        `length` L, if that is not None.
+        """
+        z = (v - self.v_mean) / self.v_width
+        if length is None:
+            return (x - self.x_mean) / self.x_width, z
+        phase = 2 * np.pi * x / jnp.asarray(length, dtype=x.dtype)
+        return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)]), z
 
     def directions(
         self, slope: Float[Array, " d"], curvature: Float[Array, "d d"]

@@ -77,17 +77,14 @@ def _fields(
     problem: Problem, particles: Particles
 ) -> tuple[Float[Array, "n k"], Float[Array, "n k d"]]:
     """φ = tanh(q·(x, v) + b), and ∇ᵥφ."""
-    x, v, scales = particles.x, particles.v, Scales.of(particles)
-    z = (v - scales.v_mean[None]) / scales.v_width[None]
-    if problem.box is None:
-        y = (x - scales.x_mean[None]) / scales.x_width[None]
-    else:
-        phase = 2 * np.pi * x / jnp.asarray(problem.box.length, x.dtype)[None]
-        y = jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=1)
+    scales = Scales.of(particles)
+    length = None if problem.box is None else problem.box.length
+    inputs = jax.vmap(lambda x, v: scales.inputs(x, v, length))
+    y, z = inputs(particles.x, particles.v)
     draw = np.random.default_rng(SEED)
     directions = draw.normal(size=(FIELDS, y.shape[1] + z.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True) / 1.5
-    q, b = (jnp.asarray(a, v.dtype) for a in (directions, draw.normal(size=(1, FIELDS)) / 2))
+    q, b = (jnp.asarray(a, z.dtype) for a in (directions, draw.normal(size=(1, FIELDS)) / 2))
     fields = jnp.tanh(jnp.concatenate([y, z], axis=1) @ q.T + b)
     in_v = q[:, y.shape[1] :] / scales.v_width[None]
     return fields, (1 - fields**2)[:, :, None] * in_v[None]
