@@ -214,7 +214,7 @@ class AbstractDesign(eqx.Module):
 
     @abc.abstractmethod
     def factor(self, gram: Any, ridge: Float[Array, ""]) -> Any:
-        """A factor of Mᵀ w M / Σw + ridge R, or of its diagonal blocks."""
+        """A factor of Mᵀ w M / Σw + ridge R, or of its diagonal blocks: a pytree of arrays."""
 
     @abc.abstractmethod
     def solve(self, factor: Any, r: Float[Array, " p"]) -> Float[Array, " p"]:

@@ -50,10 +50,10 @@ class Dense(AbstractDesign):
         return (self.matrix * weights[:, None]).T @ self.matrix / jnp.sum(weights)
 
     def factor(self, gram: Float[Array, "p p"], ridge: Float[Array, ""]) -> Any:
-        return cho_factor(gram + jnp.diag(self._diagonal(ridge)))
+        return cho_factor(gram + jnp.diag(self._diagonal(ridge)))[0]
 
     def solve(self, factor: Any, r: Float[Array, " p"]) -> Float[Array, " p"]:
-        return cho_solve(factor, r)
+        return cho_solve((factor, False), r)
 
     def with_penalty_of(self, other: "Dense") -> "Dense":
         return Dense(self.matrix, other.weight, other.floor)

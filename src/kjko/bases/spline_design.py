@@ -18,6 +18,7 @@ ORDER = 4  # B-splines of degree three that do not vanish in a cell
 PAIR = {pair: i for i, pair in enumerate(combinations_with_replacement(range(ORDER), 2))}
 SMOOTHER_IN_V = 10.0  # weight of the differences along v against those along x
 FLOOR = 1e-9  # of the penalty, against the mean square of a column: fixes what two pairs share
+BLOCK = 2048  # particles whose products are formed at a time: they stay in the cache
 ROUNDING = 2.0  # on a factor's diagonal, times its largest entry and the precision
 
 
@@ -228,17 +229,32 @@ class SplineDesign(AbstractDesign):
         of_pairs = jnp.einsum("nkj,nkji,nki->n", self.of_x, windows, self.of_v)
         return self.cross @ c[:q] + of_pairs
 
-    def _sum_over_cells(self, values: Float[Array, "n d p q"]) -> Float[Array, "d i l p q"]:
-        (n_x, n_v), (n, d, p, q) = self.table.cells, values.shape
+    def _sum_over_cells(
+        self, of_x: Float[Array, "n d p"], of_v: Float[Array, "n d q"]
+    ) -> Float[Array, "d i l p q"]:
+        """The sums over the particles of a cell of all products of the two."""
+        (n_x, n_v), (n, d, p) = self.table.cells, of_x.shape
+        q = of_v.shape[2]
         pair = np.arange(d, dtype=np.int32)[None]
         number = (pair * n_x + self.cell[..., 0]) * n_v + self.cell[..., 1]
-        sums = jnp.zeros((d * n_x * n_v, p * q), values.dtype)
-        sums = sums.at[number.ravel()].add(values.reshape(n * d, p * q))
+        size = min(BLOCK, n * d)
+
+        def blocks(values):
+            values = values.reshape(n * d, *values.shape[2:])
+            pad = [(0, -len(values) % size)] + [(0, 0)] * (values.ndim - 1)  # zeros add nothing
+            return jnp.pad(values, pad).reshape(-1, size, *values.shape[1:])
+
+        def add(sums, block):
+            rows, left, right = block
+            products = left[:, :, None] * right[:, None, :]
+            return sums.at[rows].add(products.reshape(size, p * q)), None
+
+        sums = jnp.zeros((d * n_x * n_v, p * q), of_x.dtype)
+        sums, _ = jax.lax.scan(add, sums, (blocks(number), blocks(of_x), blocks(of_v)))
         return sums.reshape(d, n_x, n_v, p, q)
 
     def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        products = (r[:, None, None] * self.of_x)[..., None] * self.of_v[..., None, :]
-        sums = self._sum_over_cells(products)
+        sums = self._sum_over_cells(r[:, None, None] * self.of_x, self.of_v)
         tables = _gathered(sums.reshape(len(sums), -1), _table_index(self.table))
         return jnp.concatenate([self.cross.T @ r, tables.ravel()])
 
@@ -253,7 +269,7 @@ class SplineDesign(AbstractDesign):
         first, second = np.triu_indices(ORDER)
         in_x = weights[:, None, None] * self.of_x[..., first] * self.of_x[..., second]
         in_v = self.of_v[..., first] * self.of_v[..., second]
-        bands = _band(self.table, self._sum_over_cells(in_x[..., None] * in_v[..., None, :]))
+        bands = _band(self.table, self._sum_over_cells(in_x, in_v))
         flat = jnp.pad(bands.reshape(len(bands), -1), ((0, 0), (0, 1)))
         cross = (self.cross * weights[:, None]).T @ self.cross
         return Gram(cross, flat[:, _block_index(self.table)])

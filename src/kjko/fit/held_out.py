@@ -29,10 +29,18 @@ def number_held_out(n: int, fraction: float) -> int:
     return min(round(fraction * n), n - 1)
 
 
-def random_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
-    """At most `number` of n rows in random order."""
-    _, order_key, _ = jax.random.split(key, 3)  # the one that `some_rows` leaves
-    return jax.random.permutation(order_key, some_rows(n, number, key))
+def fitted_first(n: int, number: int, held_out: float, key: Key) -> tuple[Int[Array, " m"], int]:
+    """At most `number` of n rows, as by `some_rows`: first those to fit on, and how many they are;
+    then those to judge by, one of each of as many equal stretches as the fraction `held_out` makes.
+    """
+    rows_key, held_key = jax.random.split(key)
+    rows = some_rows(n, number, rows_key)
+    held = max(1, number_held_out(rows.size, held_out))
+    edges = jnp.asarray(np.linspace(0, rows.size, held + 1).astype(np.int32))
+    judges = jax.random.randint(held_key, (held,), edges[:-1], edges[1:])
+    is_fitted = jnp.ones(rows.size, bool).at[judges].set(False)
+    fitted = jnp.nonzero(is_fitted, size=rows.size - held)[0]
+    return rows[jnp.concatenate([fitted, judges])], rows.size - held
 
 
 def some_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
@@ -41,7 +49,7 @@ def some_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
     """
     if number >= n:
         return jnp.arange(n)
-    place_key, _, turn_key = jax.random.split(key, 3)
+    place_key, turn_key = jax.random.split(key)
     edges = jnp.asarray(np.linspace(0, n, number + 1).astype(np.int32))
     rows = jax.random.randint(place_key, (number,), edges[:-1], edges[1:])
     return (rows + jax.random.randint(turn_key, (), 0, n)) % n

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from kjko.bases.scales import standard
 from kjko.core import Stage
-from kjko.fit.held_out import number_held_out, random_rows, unexplained
+from kjko.fit.held_out import fitted_first, unexplained
 from kjko.fit.newton import safe_fraction
 from kjko.interfaces import (
     CONDITION,
@@ -73,10 +73,9 @@ class LevenbergMarquardt(AbstractFit):
         stage: Stage,
         key: Key,
     ) -> tuple[Control, FitInfo]:
-        rows = random_rows(stage.v.shape[0], self.particles, key)
+        rows, fitted = fitted_first(stage.v.shape[0], self.particles, self.held_out, key)
         if rows.size < 2:
             raise ValueError("LevenbergMarquardt needs two particles or more, to fit and to judge")
-        fitted = rows.size - max(1, number_held_out(rows.size, self.held_out))
         last: Any = previous
         start = eqx.tree_at(lambda u: u.basis, control, last.basis.adapt(stage))
         condition = subproblem.condition(start, stage.take(rows))

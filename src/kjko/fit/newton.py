@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage
-from kjko.fit.held_out import number_held_out, random_rows, unexplained
+from kjko.fit.held_out import fitted_first, unexplained
 from kjko.interfaces import (
     CONDITION,
     AbstractCondition,
@@ -23,12 +23,12 @@ from kjko.interfaces import (
 from kjko.splitting.transport import determinant, response
 
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
+MIDDLE = 4  # the one that is tried first
+ROUNDING = 300.0  # times the precision: the least error that counts, relative to g
 FRACTIONS = tuple(np.arange(20, 0, -1) / 20)  # of a control that are tried
-STEP_MIN = 1e-3  # fraction of a step of Newton's iteration below which no shorter one is tried
 DET_MIN = 0.1  # least determinant of the move that is accepted
 SOLVES = 40  # most iterations of conjugate gradients
 SOLVE_TOLERANCE = 1e-3  # their residual's, relative
-SCAN_TOLERANCE = 1e-2  # the same, for the candidates
 
 
 class Newton(AbstractFit):
@@ -38,8 +38,9 @@ class Newton(AbstractFit):
     particle, in the least-squares sense, with a ridge on the coefficients of ψ. The ridge is the
     one that does best, in the condition's linear part, on the `held_out` part of the particles; if
     none does better there than zero, the control is zero. From there Newton's iteration on all of
-    these, each step no longer than what lowers the residual, until one lowers its mean square by
-    less than `tolerance`² of that of no control; `iterations` is a cap. A control that would nearly
+    these, every second step with the factor of the one before, each no longer than what lowers the
+    residual, until one lowers its mean square by less than `tolerance`² of that of no control;
+    `iterations` is a cap. A control that would nearly
     fold the map at any particle is fitted again with ten times the ridge, up to the largest, and
     then shortened. No more than `particles` particles are used. Both choices are drawn anew at
     every step. The iterations that it reports are those of all ridges, and the losses those of the
@@ -50,7 +51,7 @@ class Newton(AbstractFit):
 
     held_out: float = 0.2
     particles: int = 50_000
-    tolerance: float = 1e-2
+    tolerance: float = 3e-3
     iterations: int = 20
 
     needs: ClassVar[tuple[str, ...]] = (CONDITION,)
@@ -68,11 +69,10 @@ class Newton(AbstractFit):
         stage: Stage,
         key: Key,
     ) -> tuple[Control, FitInfo]:
-        rows = random_rows(stage.v.shape[0], self.particles, key)
+        rows, fitted = fitted_first(stage.v.shape[0], self.particles, self.held_out, key)
         if rows.size < 2:
             raise ValueError("Newton needs two particles or more, to fit and to judge")
         control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
-        fitted = rows.size - max(1, number_held_out(rows.size, self.held_out))
         condition = subproblem.condition(control, stage.take(rows))
         start = condition.linearise(jnp.zeros(control.basis.size, stage.v.dtype))
         chosen, ridge, useful = choose_ridge(start, condition.right, fitted)
@@ -130,12 +130,22 @@ class Newton(AbstractFit):
         def objective(c, r):
             return jnp.mean(r**2) + c @ start.penalty(c, ridge)
 
+        def factor_of(design):
+            return design.factor(design.gram(weights), ridge)
+
         def step(carry):
-            c, r, _, count = carry
+            c, r, factor, _, count = carry
             design = condition.linearise(c).with_penalty_of(start)
-            factor = design.factor(design.gram(weights), ridge)
             right = design.transpose(r) / r.size - start.penalty(c, ridge)
-            direction = solve(design, weights, ridge, factor, right)
+
+            def anew():
+                own = factor_of(design)
+                return own, solve(design, weights, ridge, own, right)
+
+            def again():
+                return factor, design.solve(factor, right)
+
+            factor, direction = jax.lax.cond(count % 2 == 0, anew, again)
             before = objective(c, r)
 
             def shorten(tried):
@@ -145,12 +155,13 @@ class Newton(AbstractFit):
 
             def too_long(tried):
                 fraction, trial, residual = tried
-                return ~(objective(trial, residual) <= before) & (fraction > STEP_MIN)
+                most = 2 * fraction * (right @ direction)  # that it can gain
+                return ~(objective(trial, residual) <= before) & (most > enough)
 
             tried = jax.lax.while_loop(too_long, shorten, shorten((2.0, c, r)))
             gain = before - objective(*tried[1:])
             c, r = (jnp.where(gain > 0, new, old) for new, old in ((tried[1], c), (tried[2], r)))
-            return c, r, gain, count + 1
+            return c, r, factor, gain, count + 1
 
         def go_on(carry):
             *_, gain, count = carry
@@ -159,8 +170,10 @@ class Newton(AbstractFit):
         r = condition.residual(chosen)
         better = objective(chosen, r) < jnp.mean(condition.right**2)
         c, r = jnp.where(better, chosen, 0.0), jnp.where(better, r, condition.right)
-        state = (c, r, jnp.where(useful, jnp.inf, 0.0).astype(c.dtype), jnp.asarray(0))
-        c, _, _, count = jax.lax.while_loop(go_on, step, state)
+        none = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(factor_of, start))
+        gain = jnp.where(useful, jnp.inf, 0.0).astype(c.dtype)
+        state = (c, r, none, gain, jnp.asarray(0))
+        c, *_, count = jax.lax.while_loop(go_on, step, state)
         return c, count
 
 
@@ -171,23 +184,22 @@ def solve(
     factor,
     right: Float[Array, " p"],
     start: Float[Array, " p"] | None = None,
-    tolerance: float = SOLVE_TOLERANCE,
 ) -> Float[Array, " p"]:
-    """c with (Mᵀ w M/Σw + ridge R) c = right: conjugate gradients, preconditioned by the factor."""
+    """c with (Mᵀ w M/Σw + ridge R) c = right: conjugate gradients, preconditioned by the factor.
+
+    What a `start` leaves of the right side is solved for, to a tolerance of its own.
+    """
 
     def normal(c):
         return design.transpose(weights * design.apply(c)) / jnp.sum(weights) + design.penalty(
             c, ridge
         )
 
-    return jax.scipy.sparse.linalg.cg(
-        normal,
-        right,
-        x0=start,
-        tol=tolerance,
-        maxiter=SOLVES,
-        M=lambda r: design.solve(factor, r),
-    )[0]
+    left = right if start is None else right - normal(start)
+    change, _ = jax.scipy.sparse.linalg.cg(
+        normal, left, tol=SOLVE_TOLERANCE, maxiter=SOLVES, M=lambda r: design.solve(factor, r)
+    )
+    return change if start is None else start + change
 
 
 def choose_ridge(
@@ -196,33 +208,43 @@ def choose_ridge(
     """The coefficients that do best on the rows from `fitted` on, their ridge, and if that is any
     better than zero.
 
-    All are tried: the error is no convex function of the ridge. Best is the least sum of squares,
-    none counted as more than the mean square of g: one particle in ten thousand with a wrong log f
-    would else decide alone.
+    From the middle one on larger ones are tried as long as the error does not rise, and smaller
+    ones, as long as it falls, if the first larger one is worse. It is a mean square, none counted
+    as more than that of g: one particle in ten thousand with a wrong log f would else decide alone;
+    and rounding is no reason for a smaller ridge.
     """
     weights = (jnp.arange(g.size) < fitted).astype(g.dtype)
     gram = design.gram(weights)
     right = design.transpose(weights * g) / fitted
     ridges = jnp.asarray(RIDGES, dtype=g.dtype)
 
+    most = jnp.mean(g**2)
+    rounding = (ROUNDING * jnp.finfo(g.dtype).eps) ** 2 * most
+
     def held_out_error(c):
         squares = (design.apply(c) - g) ** 2
-        error = jnp.sum((1 - weights) * jnp.minimum(squares, jnp.mean(g**2)))
-        return jnp.where(jnp.all(jnp.isfinite(squares)), error, jnp.inf)
+        error = jnp.sum((1 - weights) * jnp.minimum(squares, most)) / (g.size - fitted)
+        return jnp.where(jnp.all(jnp.isfinite(squares)), jnp.maximum(error, rounding), jnp.inf)
 
-    def try_one(number, carry):
-        last, best = carry
+    def try_one(carry):
+        number, toward, last, best = carry
         ridge, least = ridges[number], best[2]
-        factor = design.factor(gram, ridge)
-        trial = solve(design, weights, ridge, factor, right, last, SCAN_TOLERANCE)
+        trial = solve(design, weights, ridge, design.factor(gram, ridge), right, last)
         error = held_out_error(trial)
-        candidate = (trial, ridge, error)
-        best = jax.tree.map(lambda new, old: jnp.where(error < least, new, old), candidate, best)
-        return jnp.where(jnp.isfinite(error), trial, last), best
+        larger = toward < 0
+        on = (error < least) | (larger & (error <= least))
+        best = jax.tree.map(lambda new, old: jnp.where(on, new, old), (trial, ridge, error), best)
+        turn = larger & (best[1] == ridges[MIDDLE])
+        number = jnp.where(on, number + toward, jnp.where(turn, MIDDLE + 1, len(RIDGES)))
+        last = jnp.where(jnp.isfinite(error), trial, last)
+        return number, jnp.where(on, toward, 1), last, best
+
+    def is_left(carry):
+        return (carry[0] >= 0) & (carry[0] < len(RIDGES))
 
     zero = jnp.zeros_like(right)
-    start = (zero, (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype)))
-    _, (c, ridge, least) = jax.lax.fori_loop(0, len(RIDGES), try_one, start)
+    none = (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype))
+    *_, (c, ridge, least) = jax.lax.while_loop(is_left, try_one, (MIDDLE, -1, zero, none))
     return c, ridge, least < held_out_error(zero)
 
 

@@ -28,7 +28,8 @@ from kjko.problem import Problem
 from kjko.reference import stationary
 from kjko.splitting.transport import BLOCK
 
-ITERATIONS, NEWTON = 3, 6  # of the projection and of what is filled
+ITERATIONS, NEWTON = 3, 6  # of the projection, at most, and of what is filled
+TOLERANCE = 1e-2  # of the projection: the last change, relative
 RIDGE = 1e-5  # of functions scaled to unit mean square
 LARGEST_RIDGE = 1.0
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of
@@ -180,13 +181,24 @@ def projection(
     ones, n = jnp.ones_like(g), g.size
     factor = _definite_factor(design, design.gram(ones), ridge)
 
-    def better(iteration, c):
-        log_ratio = jnp.clip(design.apply(c) - g, -5.0, LARGEST)
-        missing = jnp.where(iteration == 0, g, 1 - jnp.exp(log_ratio))
+    def step(c, missing):
         right = design.transpose(missing) / n - design.penalty(c, ridge)
-        return c + solve(design, ones, ridge, factor, right)
+        return solve(design, ones, ridge, factor, right)
 
-    return jax.lax.fori_loop(0, 1 + ITERATIONS, better, jnp.zeros_like(design.transpose(g)))
+    def better(carry):
+        c, explained, _, count = carry
+        change = step(c, 1 - jnp.exp(jnp.clip(explained - g, -5.0, LARGEST)))
+        of_change = design.apply(change)
+        return c + change, explained + of_change, jnp.mean(of_change**2), count + 1
+
+    def is_rough(carry):
+        *_, square, count = carry
+        return (square > TOLERANCE**2 * most) & (count < ITERATIONS)
+
+    c = step(jnp.zeros_like(design.transpose(g)), g)
+    explained = design.apply(c)
+    most = jnp.mean(explained**2)
+    return jax.lax.while_loop(is_rough, better, (c, explained, most, jnp.asarray(0)))[0]
 
 
 def _definite_factor(design: AbstractDesign, gram: Any, ridge: Float[Array, ""]) -> Any:
@@ -196,19 +208,14 @@ def _definite_factor(design: AbstractDesign, gram: Any, ridge: Float[Array, ""])
 
     def is_indefinite(carry):
         ridge, factor = carry
-        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(_arrays(factor))]
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(factor)]
         return ~jnp.all(jnp.stack(finite)) & (ridge < LARGEST_RIDGE)
 
     def larger(carry):
         ridge, _ = carry
-        return 10 * ridge, _arrays(design.factor(gram, 10 * ridge))
+        return 10 * ridge, design.factor(gram, 10 * ridge)
 
-    def _arrays(factor):
-        return eqx.filter(factor, eqx.is_array)
-
-    first = design.factor(gram, ridge)
-    _, arrays = jax.lax.while_loop(is_indefinite, larger, (ridge, _arrays(first)))
-    return eqx.combine(arrays, first)
+    return jax.lax.while_loop(is_indefinite, larger, (ridge, design.factor(gram, ridge)))[1]
 
 
 def filling(
