@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+import equinox as eqx
 import numpy as np
 
-from kjko.core import State
+from kjko.core import Bath, Particles, State
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
 from kjko.observe.start import Start, step_length, time_of
 from kjko.problem import Problem
@@ -35,7 +36,7 @@ class DriftError(AbstractObservable):
         if applied is None or law is None:
             return {"drift_error": None}
         time = time_of(state) - (1 - float(applied.when)) * step_length(state)
-        bath = problem.collisions.freeze(applied.particles.x, applied.particles.v)
+        bath = _bath(problem, applied.particles)
         if bath is None or not law.knows(time):
             return {"drift_error": None}
         x, v, u, velocity = (
@@ -45,3 +46,8 @@ class DriftError(AbstractObservable):
         rate, temperature = (np.asarray(a, dtype=float) for a in (bath.rate, bath.temperature))
         error = score_error(law, time, x, v, u, rate, velocity, temperature)
         return {"drift_error": error}
+
+
+@eqx.filter_jit
+def _bath(problem: Problem, particles: Particles) -> Bath | None:
+    return problem.collisions.freeze(particles.x, particles.v)
