@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from problems import free_stage
 
-from kjko.bases import Splines, block_tridiagonal
+from kjko.bases import Splines, block_tridiagonal, spline_design
 from kjko.bases.spline_design import FLOOR, Table
 from kjko.bases.splines import bspline, bspline_curvature, bspline_slope
 from kjko.controls import Gradient
@@ -368,3 +368,18 @@ def test_particles_at_one_place():
     z = random(60, 1)
     for x, v in ((0 * z + 2, z), (z, 0 * z - 3)):
         assert np.isfinite(ours(x, v)).all()
+
+
+def test_sums_do_not_depend_on_their_blocks(monkeypatch, double):
+    """Of 600 rows at once, or of 7 at a time with zeros in the last block."""
+    basis, stage, slope, curvature = case_of(2, 2, (6, 5), False)
+    design = basis.design(stage, slope, curvature)
+    weights = random(300, seed=3) ** 2
+
+    def sums():
+        return jax.jit(lambda design: (design.gram(weights), design.transpose(weights)))(design)
+
+    whole = sums()
+    monkeypatch.setattr(spline_design, "BLOCK", 7)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(sums()), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)

@@ -18,7 +18,7 @@ ORDER = 4  # B-splines of degree three that do not vanish in a cell
 PAIR = {pair: i for i, pair in enumerate(combinations_with_replacement(range(ORDER), 2))}
 SMOOTHER_IN_V = 10.0  # weight of the differences along v against those along x
 FLOOR = 1e-9  # of the penalty, against the mean square of a column: fixes what two pairs share
-BLOCK = 2048  # particles whose products are formed at a time: they stay in the cache
+BLOCK = 2048  # rows, of a particle and a pair, whose products are formed at a time, in the cache
 ROUNDING = 2.0  # on a factor's diagonal, times its largest entry and the precision
 
 

@@ -31,13 +31,15 @@ def number_held_out(n: int, fraction: float) -> int:
 
 def fitted_first(n: int, number: int, held_out: float, key: Key) -> tuple[Int[Array, " m"], int]:
     """At most `number` of n rows, as by `some_rows`: first those to fit on, and how many they are;
-    then those to judge by, one of each of as many equal stretches as the fraction `held_out` makes.
+    then those to judge by, chosen of these in the same way, as many as the fraction `held_out`
+    makes. Raises ValueError for fewer than two rows.
     """
+    if min(n, number) < 2:
+        raise ValueError("a fit needs two particles or more, to fit and to judge")
     rows_key, held_key = jax.random.split(key)
     rows = some_rows(n, number, rows_key)
     held = max(1, number_held_out(rows.size, held_out))
-    edges = jnp.asarray(np.linspace(0, rows.size, held + 1).astype(np.int32))
-    judges = jax.random.randint(held_key, (held,), edges[:-1], edges[1:])
+    judges = some_rows(rows.size, held, held_key)
     is_fitted = jnp.ones(rows.size, bool).at[judges].set(False)
     fitted = jnp.nonzero(is_fitted, size=rows.size - held)[0]
     return rows[jnp.concatenate([fitted, judges])], rows.size - held

@@ -74,8 +74,6 @@ class LevenbergMarquardt(AbstractFit):
         key: Key,
     ) -> tuple[Control, FitInfo]:
         rows, fitted = fitted_first(stage.v.shape[0], self.particles, self.held_out, key)
-        if rows.size < 2:
-            raise ValueError("LevenbergMarquardt needs two particles or more, to fit and to judge")
         last: Any = previous
         start = eqx.tree_at(lambda u: u.basis, control, last.basis.adapt(stage))
         condition = subproblem.condition(start, stage.take(rows))

@@ -23,7 +23,7 @@ from kjko.interfaces import (
 from kjko.splitting.transport import determinant, response
 
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
-MIDDLE = 4  # the one that is tried first
+FIRST = 4  # the one that is tried first
 ROUNDING = 300.0  # times the precision: the least error that counts, relative to g
 FRACTIONS = tuple(np.arange(20, 0, -1) / 20)  # of a control that are tried
 DET_MIN = 0.1  # least determinant of the move that is accepted
@@ -35,23 +35,22 @@ class Newton(AbstractFit):
     """The JKO step by its optimality condition, from the density that the particles carry.
 
     u = ∇ᵥψ solves the subproblem's condition (JKO's is `kjko.methods.optimality`) at every
-    particle, in the least-squares sense, with a ridge on the coefficients of ψ. The ridge is the
-    one that does best, in the condition's linear part, on the `held_out` part of the particles; if
-    none does better there than zero, the control is zero. From there Newton's iteration on all of
-    these, every second step with the factor of the one before, each no longer than what lowers the
-    residual, until one lowers its mean square by less than `tolerance`² of that of no control;
-    `iterations` is a cap. A control that would nearly
-    fold the map at any particle is fitted again with ten times the ridge, up to the largest, and
-    then shortened. No more than `particles` particles are used. Both choices are drawn anew at
-    every step. The iterations that it reports are those of all ridges, and the losses those of the
-    first solution, of the linear part.
+    particle, in the least-squares sense, with a ridge on the coefficients of ψ. Of the ridges that
+    are tried it is the one that does best, in the condition's linear part, on the `held_out` part
+    of the particles; if none does better there than zero, the control is zero. From there Newton's
+    iteration on all of these, each step no longer than what lowers the residual, until one lowers
+    its mean square by less than `tolerance`² of that of no control; `iterations` is a cap. A
+    control that would nearly fold the map at any particle is fitted again with ten times the ridge,
+    up to the largest, and then shortened. No more than `particles` particles are used. Both choices
+    are drawn anew at every step. The iterations that it reports are those of all ridges, and the
+    losses those of the first solution, of the linear part.
 
     Raises ValueError for fewer than two particles.
     """
 
     held_out: float = 0.2
     particles: int = 50_000
-    tolerance: float = 3e-3
+    tolerance: float = 1e-2
     iterations: int = 20
 
     needs: ClassVar[tuple[str, ...]] = (CONDITION,)
@@ -70,8 +69,6 @@ class Newton(AbstractFit):
         key: Key,
     ) -> tuple[Control, FitInfo]:
         rows, fitted = fitted_first(stage.v.shape[0], self.particles, self.held_out, key)
-        if rows.size < 2:
-            raise ValueError("Newton needs two particles or more, to fit and to judge")
         control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
         condition = subproblem.condition(control, stage.take(rows))
         start = condition.linearise(jnp.zeros(control.basis.size, stage.v.dtype))
@@ -130,22 +127,12 @@ class Newton(AbstractFit):
         def objective(c, r):
             return jnp.mean(r**2) + c @ start.penalty(c, ridge)
 
-        def factor_of(design):
-            return design.factor(design.gram(weights), ridge)
-
         def step(carry):
-            c, r, factor, _, count = carry
+            c, r, _, count = carry
             design = condition.linearise(c).with_penalty_of(start)
+            factor = design.factor(design.gram(weights), ridge)
             right = design.transpose(r) / r.size - start.penalty(c, ridge)
-
-            def anew():
-                own = factor_of(design)
-                return own, solve(design, weights, ridge, own, right)
-
-            def again():
-                return factor, design.solve(factor, right)
-
-            factor, direction = jax.lax.cond(count % 2 == 0, anew, again)
+            direction = solve(design, weights, ridge, factor, right)
             before = objective(c, r)
 
             def shorten(tried):
@@ -155,13 +142,13 @@ class Newton(AbstractFit):
 
             def too_long(tried):
                 fraction, trial, residual = tried
-                most = 2 * fraction * (right @ direction)  # that it can gain
+                most = fraction * (right @ direction)  # that half of it can gain
                 return ~(objective(trial, residual) <= before) & (most > enough)
 
             tried = jax.lax.while_loop(too_long, shorten, shorten((2.0, c, r)))
             gain = before - objective(*tried[1:])
             c, r = (jnp.where(gain > 0, new, old) for new, old in ((tried[1], c), (tried[2], r)))
-            return c, r, factor, gain, count + 1
+            return c, r, gain, count + 1
 
         def go_on(carry):
             *_, gain, count = carry
@@ -170,9 +157,7 @@ class Newton(AbstractFit):
         r = condition.residual(chosen)
         better = objective(chosen, r) < jnp.mean(condition.right**2)
         c, r = jnp.where(better, chosen, 0.0), jnp.where(better, r, condition.right)
-        none = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(factor_of, start))
-        gain = jnp.where(useful, jnp.inf, 0.0).astype(c.dtype)
-        state = (c, r, none, gain, jnp.asarray(0))
+        state = (c, r, jnp.where(useful, jnp.inf, 0.0).astype(c.dtype), jnp.asarray(0))
         c, *_, count = jax.lax.while_loop(go_on, step, state)
         return c, count
 
@@ -208,8 +193,8 @@ def choose_ridge(
     """The coefficients that do best on the rows from `fitted` on, their ridge, and if that is any
     better than zero.
 
-    From the middle one on larger ones are tried as long as the error does not rise, and smaller
-    ones, as long as it falls, if the first larger one is worse. It is a mean square, none counted
+    From 10⁻³ on larger ones are tried as long as the error does not rise, and smaller ones, as long
+    as it falls, if the first larger one is worse. It is a mean square, none counted
     as more than that of g: one particle in ten thousand with a wrong log f would else decide alone;
     and rounding is no reason for a smaller ridge.
     """
@@ -232,10 +217,12 @@ def choose_ridge(
         trial = solve(design, weights, ridge, design.factor(gram, ridge), right, last)
         error = held_out_error(trial)
         larger = toward < 0
-        on = (error < least) | (larger & (error <= least))
-        best = jax.tree.map(lambda new, old: jnp.where(on, new, old), (trial, ridge, error), best)
-        turn = larger & (best[1] == ridges[MIDDLE])
-        number = jnp.where(on, number + toward, jnp.where(turn, MIDDLE + 1, len(RIDGES)))
+        on = (error < least) | (larger & (error <= least))  # rounding may ask for a larger one
+        better = on & jnp.isfinite(error)
+        candidate = (trial, ridge, error)
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, best)
+        turn = larger & (best[1] == ridges[FIRST])
+        number = jnp.where(on, number + toward, jnp.where(turn, FIRST + 1, len(RIDGES)))
         last = jnp.where(jnp.isfinite(error), trial, last)
         return number, jnp.where(on, toward, 1), last, best
 
@@ -244,7 +231,7 @@ def choose_ridge(
 
     zero = jnp.zeros_like(right)
     none = (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype))
-    *_, (c, ridge, least) = jax.lax.while_loop(is_left, try_one, (MIDDLE, -1, zero, none))
+    *_, (c, ridge, least) = jax.lax.while_loop(is_left, try_one, (FIRST, -1, zero, none))
     return c, ridge, least < held_out_error(zero)
 
 

@@ -29,7 +29,7 @@ from kjko.reference import stationary
 from kjko.splitting.transport import BLOCK
 
 ITERATIONS, NEWTON = 3, 6  # of the projection, at most, and of what is filled
-TOLERANCE = 1e-2  # of the projection: the last change, relative
+TOLERANCE = 1e-2  # of the projection: the last change, relative to the first solution
 RIDGE = 1e-5  # of functions scaled to unit mean square
 LARGEST_RIDGE = 1.0
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import equinox as eqx
 import numpy as np
+from jaxtyping import Array, Float
 
-from kjko.core import Bath, Particles, State
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.core import Bath, State
+from kjko.interfaces import AbstractCollisions, AbstractObservable, AbstractStepInfo, Record
 from kjko.observe.start import Start, step_length, time_of
 from kjko.problem import Problem
 from kjko.reference import KnownLaw, score_error
@@ -36,7 +37,7 @@ class DriftError(AbstractObservable):
         if applied is None or law is None:
             return {"drift_error": None}
         time = time_of(state) - (1 - float(applied.when)) * step_length(state)
-        bath = _bath(problem, applied.particles)
+        bath = _bath(problem.collisions, applied.particles.x, applied.particles.v)
         if bath is None or not law.knows(time):
             return {"drift_error": None}
         x, v, u, velocity = (
@@ -49,5 +50,7 @@ class DriftError(AbstractObservable):
 
 
 @eqx.filter_jit
-def _bath(problem: Problem, particles: Particles) -> Bath | None:
-    return problem.collisions.freeze(particles.x, particles.v)
+def _bath(
+    collisions: AbstractCollisions, x: Float[Array, "n d_x"], v: Float[Array, "n d"]
+) -> Bath | None:
+    return collisions.freeze(x, v)
