@@ -17,6 +17,7 @@ class MomentInfo(AbstractStepInfo):
     fit: ClassVar[None] = None
     applied: ClassVar[None] = None
     det_min: ClassVar[None] = None
+    passage: ClassVar[None] = None
 
 
 class Moments(AbstractMethod):

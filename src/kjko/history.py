@@ -14,12 +14,10 @@ from jaxtyping import Array, Float
 from kjko.core import Particles, State
 from kjko.core.precision import in_double
 from kjko.initial import AbstractLaw, sample
-from kjko.interfaces import AbstractCollisions, AbstractSplitting, FieldState
+from kjko.interfaces import AbstractCollisions, AbstractMethod, FieldState
 from kjko.methods.passage import Passage, wrapped
-from kjko.methods.sequential import AbstractSequential
 from kjko.observe.start import step_length
 from kjko.problem import Problem
-from kjko.splitting.stage import stage_at
 from kjko.splitting.transport import BLOCK
 
 if TYPE_CHECKING:
@@ -36,16 +34,11 @@ class History:
     to log f on the way: the map of the run is taken back to t = 0 and then on again to t, as if z
     were a particle. A time within a step is reached by the step's own controls over a part of it.
     All of it in float64. `passages`: of the steps from `first` on, the state at t = 0.
-
-    Raises ValueError for what has no such map: no law at t = 0 (a start from a file), a method that
-    fits no control at each step, a control that acts before the flow, or collisions that put right
-    what particles have in common.
     """
 
-    def __init__(self, problem: Problem, method: Any, first: State, passages: Sequence[Passage]):
-        law = check_map(problem, method, first.particles)
-        self.splitting: AbstractSplitting = method.splitting
-        self.implicit: bool = method.implicit
+    def __init__(
+        self, problem: Problem, law: AbstractLaw, first: State, passages: Sequence[Passage]
+    ):
         self.time_step = step_length(first)
         self.dtype = first.particles.v.dtype
         with jax.enable_x64(True):
@@ -89,15 +82,15 @@ class History:
         return jax.grad(total)(points.v)
 
     def _score_learned(self, t: float, points: Particles) -> Array:
-        when = self.splitting.fraction if self.implicit else 0.5  # of a step, its control's time
-
         def at(number):
             """By the control of a step, from 0 on; of f₀ before the first one."""
             if number < 0:
                 return jax.vmap(jax.grad(self.law.log_density, argnums=1))(points.x, points.v)
-            passage = self.passages[number]
-            return _learned_score(self.problem, self.splitting, self.implicit, passage, points)
+            return _score(self.passages[number], self.problem, points)
 
+        if t == 0:
+            return at(-1)
+        when = self.passages[0].when
         place = t / self.time_step - when
         if place < 0:
             before, share = -1, place / when + 1
@@ -173,7 +166,7 @@ class History:
 
     def _one_step(self, way: Callable, step: "_Step", points: Particles) -> Any:
         start, passage, t, dt, portion = step
-        return way(passage, self.problem, self.splitting, start, points, t, dt, portion)
+        return way(passage, self.problem, start, points, t, dt, portion)
 
 
 _Step = tuple[FieldState, Passage, Any, Any, Any]
@@ -189,28 +182,22 @@ def score(run: "Run", t: float, x: Points, v: Points) -> Points:
     return run.history.score(t, x, v)
 
 
-def check_map(problem: Problem, method: Any, particles: Particles) -> AbstractLaw:
+def law_of_map(problem: Problem, method: AbstractMethod, particles: Particles) -> AbstractLaw:
     """The law that the map of a run starts from.
 
-    Raises ValueError, with the reason, if it has no map of all phase space.
+    Raises ValueError, with the reason, for what has no map of all phase space: a start from
+    particles of no given law, a method with a `no_map`, collisions in which a particle depends on
+    the others.
     """
-    reason = _no_map(problem, method, particles)
+    reason = method.no_map or _no_map(problem, particles)
     if reason is None and problem.law is not None:
         return problem.law
     reason = reason or "the run started from particles of a law that is not given"
     raise ValueError(f"the density is known at the particles only: {reason}")
 
 
-def _no_map(problem: Problem, method: Any, particles: Particles) -> str | None:
-    if not isinstance(method, AbstractSequential):
-        return f"{type(method).__name__} fits no control at each step"
-    splitting, collisions = type(method.splitting), problem.collisions
-    if not method.splitting.acts_after or splitting.undo_finish is AbstractSplitting.undo_finish:
-        return (
-            f"in {splitting.__name__} the control acts before the flow; take StrangMidpoint or Lie"
-        )
-    if getattr(method, "log_det", "exact") != "exact":
-        return 'its log-determinants are the linear ones; take log_det = "exact"'
+def _no_map(problem: Problem, particles: Particles) -> str | None:
+    collisions = problem.collisions
     all_of_them = collisions.freeze(particles.x, particles.v)
     alone = collisions.freeze(particles.x[:1], particles.v[:1])
     differs = any(
@@ -232,26 +219,4 @@ def _blocks(n: int) -> list[slice]:
 
 _push = eqx.filter_jit(Passage.push)
 _pull = eqx.filter_jit(Passage.pull)
-
-
-@eqx.filter_jit
-def _learned_score(
-    problem: Problem,
-    splitting: AbstractSplitting,
-    implicit: bool,
-    passage: Passage,
-    points: Particles,
-) -> Float[Array, "n d"]:
-    """∇ᵥ log f by the control in the middle of a step: u = −ε (v' − ū + T ∇ᵥ log f(x, v')) with
-    v' = v + h u(x, v), or v' = v where it is not `implicit`.
-    """
-    stage = stage_at(problem, passage.middle, points)
-    part = passage.middle_part
-    h = splitting.fraction * part.dt if implicit else 0.0 * part.dt
-    part = eqx.tree_at(lambda p: (p.fraction, p.dt), part, (jnp.ones_like(part.fraction), h))
-    v, found = part.pull(stage)
-    u = jax.vmap(part.control)(stage.x, v)
-    bath = stage.bath
-    relative = stage.v - bath.velocity
-    values = -(u / bath.rate[:, None] + relative) / bath.temperature[:, None]
-    return jnp.where(found[:, None], values, jnp.nan)
+_score = eqx.filter_jit(Passage.score)

@@ -31,6 +31,7 @@ from jaxtyping import Array, Bool, Float, Key
 from kjko.core import Bath, Mesh, Particles, Response, Stage, State
 
 if TYPE_CHECKING:
+    from kjko.methods.passage import Passage
     from kjko.observe import Start
     from kjko.problem import Problem
 
@@ -408,23 +409,27 @@ class AbstractSplitting(eqx.Module):
 
 class Applied(eqx.Module):
     """A control where it acted: `u` at `particles`, where it should be −ε (v − ū + T ∇ᵥ log f),
-    with the law f of the time t + `when` · Δt."""
+    with the law f of the time t + `when` · Δt; `exact`: and not to first order in Δt only.
+    """
 
     u: Float[Array, "n d"]
     particles: Particles
     when: Float[Array, ""]
+    exact: bool = eqx.field(static=True, default=True)
 
 
 class AbstractStepInfo(eqx.Module):
     """What a step tells beside its result; an own type for each kind of method.
 
     `fit`: what the fit reports; `applied`: the control at the particles; `det_min`: the smallest
-    determinant of the step. None where the method has none of it.
+    determinant of the step; `passage`: what it did to any point of phase space, for a method whose
+    `no_map` is None. None where the method has none of it.
     """
 
     fit: eqx.AbstractVar[FitInfo | None]
     applied: eqx.AbstractVar[Applied | None]
     det_min: eqx.AbstractVar[Float[Array, ""] | None]
+    passage: eqx.AbstractVar["Passage | None"]
 
 
 class AbstractMethod(eqx.Module):
@@ -434,6 +439,11 @@ class AbstractMethod(eqx.Module):
     """
 
     carries_density: eqx.AbstractClassVar[bool]
+
+    @property
+    def no_map(self) -> str | None:
+        """Why its steps are no map of all phase space that `kjko.history` can take back."""
+        return f"{type(self).__name__} fits no control at each step"
 
     @abc.abstractmethod
     def init(

@@ -1,7 +1,7 @@
 """What methods with one control for all times share: its training, and a step by it."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -45,6 +45,7 @@ class EndToEndInfo(AbstractStepInfo):
     fit: FitInfo
     applied: Applied
     det_min: Float[Array, ""]
+    passage: ClassVar[None] = None
 
 
 class AbstractEndToEnd(AbstractMethod):

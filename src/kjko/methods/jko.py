@@ -72,6 +72,12 @@ class JKO(AbstractSequential):
             return (LOSS,)
         return (LOSS, CURVATURE, CONDITION) if self.splitting.acts_after else (LOSS, CURVATURE)
 
+    @property
+    def no_map(self) -> str | None:
+        if self.log_det == "linear":
+            return 'its log-determinants are the linear ones; take log_det = "exact"'
+        return super().no_map
+
     def init(self, problem: Problem, particles: Particles, time_step: Any, seed: Any = 0) -> State:
         state = super().init(problem, particles, time_step, seed)
         if not self._resolves:

@@ -22,6 +22,7 @@ class LangevinInfo(AbstractStepInfo):
     fit: ClassVar[None] = None
     applied: ClassVar[None] = None
     det_min: ClassVar[None] = None
+    passage: ClassVar[None] = None
 
 
 class Langevin(AbstractMethod):

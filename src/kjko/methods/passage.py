@@ -75,7 +75,8 @@ class Part(eqx.Module):
 
 class Passage(eqx.Module):
     """What happened to phase space in a step: the first `number` of the `parts` of its collision,
-    None without collisions, and the field in the middle and at the end of the step.
+    None without collisions, and the field in the middle and at the end of the step. `splitting` and
+    `implicit` are those of its method.
 
     Both ways go over a `portion` of the step: 1, or less for a time within, up to which the parts
     are done. Positions are taken back into the box.
@@ -85,11 +86,12 @@ class Passage(eqx.Module):
     number: Int[Array, ""]
     middle: FieldState
     end: FieldState
+    splitting: AbstractSplitting
+    implicit: bool = eqx.field(static=True)
 
     def push(
         self,
         problem: Problem,
-        splitting: AbstractSplitting,
         start: FieldState,
         particles: Particles,
         t: Array,
@@ -100,7 +102,7 @@ class Passage(eqx.Module):
         _, middle, end = self._fields(start, portion)
         first, second = (_recorded(problem, after) for after in (middle, end))
         span = portion * dt
-        stage, _ = splitting.prepare(first, start, particles, t, span)
+        stage, _ = self.splitting.prepare(first, start, particles, t, span)
         moved = Particles(stage.x_free, stage.v_free, stage.log_f)
 
         def part(k, moved):
@@ -108,12 +110,11 @@ class Passage(eqx.Module):
 
         if self.parts is not None:
             moved = jax.lax.fori_loop(0, self.number, part, moved)
-        return wrapped(problem, splitting.finish(second, middle, moved, t, span)[0])
+        return wrapped(problem, self.splitting.finish(second, middle, moved, t, span)[0])
 
     def pull(
         self,
         problem: Problem,
-        splitting: AbstractSplitting,
         start: FieldState,
         particles: Particles,
         t: Array,
@@ -123,7 +124,7 @@ class Passage(eqx.Module):
         """Where points have come from at t, and for which that was found."""
         _, middle, end = self._fields(start, portion)
         span = portion * dt
-        moved = splitting.undo_finish(problem, (middle, end), particles, t, span)
+        moved = self.splitting.undo_finish(problem, (middle, end), particles, t, span)
 
         def part(k, carry):
             moved, found = carry
@@ -134,11 +135,32 @@ class Passage(eqx.Module):
         found = jnp.ones(particles.log_f.shape, bool)
         if self.parts is not None:
             moved, found = jax.lax.fori_loop(0, self.number, part, (moved, found))
-        start_of_all = splitting.undo_prepare(problem, (start, middle), moved, t, span)
+        start_of_all = self.splitting.undo_prepare(problem, (start, middle), moved, t, span)
         return wrapped(problem, start_of_all), found
 
     @property
-    def middle_part(self) -> Part:
+    def when(self) -> float:
+        """When f has the score of the control, in steps from the start of this one."""
+        return self.splitting.fraction if self.implicit else 0.5
+
+    def score(self, problem: Problem, points: Particles) -> Float[Array, "n d"]:
+        """∇ᵥ log f at points of the time `when`, by the control in the middle of the collision:
+        u = −ε (v' − ū + T ∇ᵥ log f(x, v')) with v' = v + h u(x, v), or v' = v where it is not
+        `implicit`; nan where no v was found.
+        """
+        stage = stage_at(problem, self.middle, points)
+        part = self._middle_part
+        h = self.splitting.fraction * part.dt if self.implicit else 0.0 * part.dt
+        part = eqx.tree_at(lambda p: (p.fraction, p.dt), part, (jnp.ones_like(part.fraction), h))
+        v, found = part.pull(stage)
+        u = jax.vmap(part.control)(stage.x, v)
+        bath = stage.bath
+        relative = stage.v - bath.velocity
+        values = -(u / bath.rate[:, None] + relative) / bath.temperature[:, None]
+        return jnp.where(found[:, None], values, jnp.nan)
+
+    @property
+    def _middle_part(self) -> Part:
         """The part in which half of the collision is done."""
         assert self.parts is not None
         lengths = jnp.where(jnp.arange(self.parts.dt.size) < self.number, self.parts.dt, 0.0)

@@ -80,7 +80,7 @@ class ScoreEndToEnd(AbstractEndToEnd):
             by = response(lambda x, v: control(t, x, v), stage)
             moved = move(stage, by, dt, log_determinant(by, dt))
             here = Particles(stage.x, stage.v, stage.log_f)
-            applied = Applied(by.u, here, jnp.zeros((), by.u.dtype))
+            applied = Applied(by.u, here, jnp.zeros((), by.u.dtype), exact=False)
             det_min = jnp.min(determinant(by.matrix, dt))
         before = Particles(stage.x_free, stage.v_free, stage.log_f)
         moved = problem.collisions.conserve(before, moved)

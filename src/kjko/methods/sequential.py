@@ -34,8 +34,7 @@ from kjko.splitting.transport import determinant, move, response
 
 class SequentialInfo(AbstractStepInfo):
     """The fit of a step, of the middle part if the collision was cut; `det_min` and the fit's
-    `iterations` are those of all parts. `passage`: what it did to any point of phase space.
-    Without collisions there is no control."""
+    `iterations` are those of all parts. Without collisions there is no control."""
 
     fit: FitInfo
     applied: Applied | None
@@ -77,6 +76,15 @@ class AbstractSequential(AbstractMethod):
     @abc.abstractmethod
     def offers(self) -> tuple[str, ...]:
         """What its subproblem has: some of `LOSS`, `CONDITION` and `CURVATURE`."""
+
+    @property
+    def no_map(self) -> str | None:
+        splitting = type(self.splitting)
+        if self.splitting.acts_after and splitting.undo_finish is not AbstractSplitting.undo_finish:
+            return None
+        return (
+            f"in {splitting.__name__} the control acts before the flow; take StrangMidpoint or Lie"
+        )
 
     @abc.abstractmethod
     def subproblem(
@@ -122,7 +130,9 @@ class AbstractSequential(AbstractMethod):
             collide = self._collide if math.isinf(self.splitting.largest) else self._cut
             done = collide(problem, middle, stage, state.memory, dt, key)
         particles, end = self.splitting.finish(problem, middle, done.particles, t, dt)
-        passage = Passage(done.parts, done.number, middle, end)
+        passage = None
+        if self.no_map is None:
+            passage = Passage(done.parts, done.number, middle, end, self.splitting, self.implicit)
         info = SequentialInfo(done.fit, done.applied, done.det_min, passage)
         return next_state(problem, state, particles, end, done.memory), info
 
@@ -157,7 +167,7 @@ class AbstractSequential(AbstractMethod):
             particles=problem.collisions.conserve(before, moved),
             memory=Memory(control, fraction, memory.limit, memory.equilibrium),
             fit=fit,
-            applied=Applied(by.u, there, jnp.asarray(when, by.u.dtype)),
+            applied=Applied(by.u, there, jnp.asarray(when, by.u.dtype), self.no_map is None),
             det_min=det_min(by, h, dt),
             strain=stretch,
             parts=_with_rows(Part(control, fraction, dt, resolved), lambda leaf: leaf[None]),
@@ -177,8 +187,10 @@ class AbstractSequential(AbstractMethod):
         start = _nothing_done(stage, memory)
         part = Part(memory.control, dt, dt, self.unresolved(stage, memory.equilibrium))
         many = _with_rows(part, lambda leaf: jnp.zeros((ATTEMPTS, *leaf.shape), leaf.dtype))
-        u = Applied(jnp.zeros_like(stage.v), start.particles, jnp.zeros_like(dt))
-        start = start._replace(applied=u, parts=many, det_min=jnp.inf * start.det_min)
+        none = Applied(
+            jnp.zeros_like(stage.v), start.particles, jnp.zeros_like(dt), self.no_map is None
+        )
+        start = start._replace(applied=none, parts=many, det_min=jnp.inf * start.det_min)
         _, static = eqx.partition(start, eqx.is_array)
 
         def attempt(progress, length, arrays):

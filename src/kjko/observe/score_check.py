@@ -14,7 +14,6 @@ from kjko.bases.scales import Scales
 from kjko.core import Particles, State
 from kjko.core.rows import spread_rows
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Applied, Record
-from kjko.observe.start import Start
 from kjko.problem import Problem
 
 FIELDS, SEED = 16, 0  # ridges in directions that are drawn once and for all
@@ -36,13 +35,7 @@ class ScoreCheck(AbstractObservable):
     control that acts before the flow, and for the linear log-determinant.
     """
 
-    is_exact: bool = True
     keys: ClassVar[tuple[str, ...]] = ("score_check",)
-
-    def prepare(self, start: Start) -> "ScoreCheck":
-        splitting = getattr(start.method, "splitting", None)
-        log_det = getattr(start.method, "log_det", "exact")
-        return ScoreCheck(getattr(splitting, "acts_after", True) and log_det == "exact")
 
     def record(
         self,
@@ -52,7 +45,7 @@ class ScoreCheck(AbstractObservable):
         measured: Mapping[str, np.ndarray],
     ) -> Record:
         applied = None if info is None else info.applied
-        if applied is None or not self.is_exact or len(applied.u) < FEWEST:
+        if applied is None or not applied.exact or len(applied.u) < FEWEST:
             return {"score_check": None}
         number = float(_least_error(problem, applied))
         return {"score_check": number if np.isfinite(number) else None}

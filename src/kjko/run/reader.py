@@ -186,17 +186,17 @@ class Run:
         """
         import equinox as eqx
 
-        from kjko.history import History, check_map
+        from kjko.history import History, law_of_map
         from kjko.run.passages import PASSAGES, read_passages
         from kjko.simulation import take_step
 
         problem, method, *_ = experiment = self.experiment()
         first = experiment.init()
-        check_map(problem, method, first.particles)
+        law = law_of_map(problem, method, first.particles)
         _, info = eqx.filter_eval_shape(take_step, problem, method, first)
         steps = self.records[-1]["step"] if self.records else 0
         passages = read_passages(self.folder / PASSAGES, info.passage, steps)
-        return History(problem, method, first, passages)
+        return History(problem, law, first, passages)
 
     def resample(self, n: int, t: float | None = None, seed: int = 0) -> "Particles":
         """See `kjko.history.History.resample`."""

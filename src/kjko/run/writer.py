@@ -82,9 +82,8 @@ class Writer:
 
     def passage(self, step: int, info: AbstractStepInfo) -> None:
         """What a step did to phase space, for methods that tell."""
-        passage = getattr(info, "passage", None)
-        if passage is not None:
-            append_passage(self.folder / PASSAGES, step, passage)
+        if info.passage is not None:
+            append_passage(self.folder / PASSAGES, step, info.passage)
 
     def snapshot(self, state: State) -> None:
         """The particles (at most 100,000, the same at all times), the fields, and the histograms of
