@@ -5,7 +5,13 @@ import pytest
 from scipy import special, stats
 from scipy.linalg import expm
 
-from kjko.reference.collision import collision_operator, own_moments, relax_rows, relaxation
+from kjko.reference.collision import (
+    collision_operator,
+    exponential,
+    own_moments,
+    relax_rows,
+    relaxation,
+)
 from kjko.reference.grid_density import grid_density
 from kjko.reference.grid_splitting import electric_field, phase_grid
 
@@ -32,6 +38,15 @@ def test_the_structure_of_the_collision_operator(temperature):
         assert f.sum() == pytest.approx(mass, rel=1e-12)
         assert f @ np.log(f / maxwellian) < entropy
         entropy = f @ np.log(f / maxwellian)
+
+
+@pytest.mark.parametrize("strength", [1e-6, 0.003, 0.03])
+def test_the_exponential_of_an_operator(strength):
+    """By SciPy's Padé approximation, of columns of both signs."""
+    operator = strength * collision_operator(velocities(160), 0.5)
+    f = np.random.default_rng(0).normal(size=(160, 3))
+    found = exponential(operator, f)
+    np.testing.assert_allclose(found, expm(operator.toarray()) @ f, atol=1e-13)
 
 
 def relaxed_normal(v, mean, variance, temperature, strength):

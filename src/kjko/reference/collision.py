@@ -8,14 +8,14 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse import csr_array, dia_array
-from scipy.sparse.linalg import expm_multiply
+from scipy.sparse import csr_array, dia_array, eye_array
 
 from kjko.reference.grid_splitting import Unresolved
 
 REFINEMENT = 8  # cells of the operator in a cell of the grid
 WIDEST = 0.6  # cell in √T₀: wider ones do not resolve the Maxwellian
 STIFFEST = 200.0  # of the operator's norm times the time, in one exponential
+NOTHING = 1e-17  # of one: a term of a mean
 EMPTY = 1e-10  # of the largest density: where there is less, its moments are rounding
 
 Velocities = Float[np.ndarray, " n_v"]
@@ -62,9 +62,28 @@ def relaxation(v: Velocities, temperature: float, strength: float) -> Matrix:
     operator = collision_operator(fine, temperature)
     stiffness = strength * float(abs(operator).sum(axis=0).max())
     halvings = max(0, math.ceil(math.log2(stiffness / STIFFEST)))
-    spread = expm_multiply(strength / 2**halvings * operator, to_cells(np.eye(len(v)), v, fine))
+    spread = exponential(strength / 2**halvings * operator, to_cells(np.eye(len(v)), v, fine))
     matrix = np.linalg.matrix_power(to_cells(spread, fine, v), 2**halvings)
     return matrix / matrix.sum(axis=0)  # one to rounding; so the mass does not drift in many steps
+
+
+def exponential(operator: csr_array, f: Matrix) -> Matrix:
+    """exp(A) f for an operator A that keeps Σf and has no negative entry off its diagonal.
+
+    With A = r (P − I) and r the largest rate at which a cell is left, P is a matrix of
+    probabilities and exp(A) = e^{−r} Σ rᵏ/k! Pᵏ, a mean: nothing cancels (uniformisation).
+    """
+    rate = -float(operator.diagonal().min())
+    chances = csr_array(operator / rate + eye_array(len(f)))
+    weight, k = math.exp(-rate), 0
+    term = weight * f
+    total = term.copy()
+    while k < rate or weight > NOTHING:
+        k += 1
+        weight *= rate / k
+        term = rate / k * (chances @ term)
+        total += term
+    return total
 
 
 def refined(v: Velocities) -> Velocities:
