@@ -9,9 +9,10 @@ CASES := gaussian-1d gaussian-3d gaussian-1d-paper multiwell-1d periodic-1d mult
 run: .venv/installed
 	$(BIN)/kjko run gaussian-1d
 
-# Most of the suite is compilation: LLVM without optimisation takes half of it.
+# Most of the suite is compilation: LLVM without optimisation takes half of it. BLAS has small matrices, and its
+# threads would wait for each other.
 test: .venv/installed
-	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
 	    --xla_cpu_use_fusion_emitters=false" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/installed

@@ -1,5 +1,7 @@
 """The density at any point and time of a run: against its particles and against exact laws."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from kjko.run.passages import PASSAGES
 
 SETTINGS = ["particles.number=400", "output.snapshot_times=[0.3]", "solver.end_time=0.6"]
 BY_VALUES = ["solver.control={kind='splines'}", "solver.fit={kind='newton'}"]
+POINTS = 50  # that a map is taken at, where any number will do: it is compiled for each
 RUNS = {
     "network": ("gaussian-1d", ["solver.control.widths=[4]", "solver.fit.steps=3"]),
     "splines": ("multiwell-1d", ["problem.collision_rate=6.0"]),  # in parts
@@ -48,7 +51,7 @@ def gaussian(tmp_path_factory):
 def points_of(run, t):
     """Particles of a snapshot, with their log f."""
     snapshot = run.particles(t)
-    return tuple(snapshot[name][:50] for name in ("x", "v", "log_f"))
+    return tuple(snapshot[name][:POINTS] for name in ("x", "v", "log_f"))
 
 
 def test_it_is_the_density_of_the_particles(run):
@@ -61,11 +64,11 @@ def test_it_is_the_density_of_the_particles(run):
 def test_there_and_back(run):
     """New particles have the density that is found where they arrive, and come from the law."""
     history = run.history
-    new = run.resample(40, 0.5, seed=9)
+    new = run.resample(POINTS, 0.5, seed=9)
     found = history.log_density(0.5, new.x, new.v)
     np.testing.assert_allclose(found, new.log_f, atol=1e-4)
     with jax.enable_x64(True):
-        first = kjko.sample(history.law, 40, 9)
+        first = kjko.sample(history.law, POINTS, 9)
         end = history._push(0.6, kjko.Particles(first.x, first.v, first.log_f))
         start, is_found = history._pull(0.6, end)
         assert bool(is_found.all())
@@ -75,7 +78,7 @@ def test_there_and_back(run):
 
 def test_mass_is_kept(gaussian):
     """∫∫ f dx dv = 1 by a grid, at a time within a step."""
-    x, v = (np.linspace(-9, 9, 241), np.linspace(-9, 9, 241))
+    x = v = np.linspace(-9, 9, 121)
     grid = np.stack(np.meshgrid(x, v, indexing="ij"), axis=-1).reshape(-1, 2)
     log_f = kjko.log_density(gaussian, 0.37, grid[:, :1], grid[:, 1:])
     mass = np.nansum(np.exp(log_f)) * (x[1] - x[0]) * (v[1] - v[0])
@@ -117,9 +120,16 @@ def test_what_was_resumed_has_all_of_its_steps(tmp_path):
     assert (tmp_path / "cut" / PASSAGES).read_bytes() == whole
 
 
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("history") / "undamaged"
+    loop.start(load("gaussian-1d", SMALL), folder)
+    return folder
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
-def test_damage_is_told(tmp_path, damage):
-    loop.start(load("gaussian-1d", SMALL), tmp_path / "run")
+def test_damage_is_told(tmp_path, damage, undamaged):
+    shutil.copytree(undamaged, tmp_path / "run")
     path = tmp_path / "run" / PASSAGES
     data = bytearray(path.read_bytes())
     if damage == "missing":
@@ -142,7 +152,7 @@ def test_it_can_be_left_out(tmp_path):
     ("settings", "reason"),
     [
         (["solver.integrator.kind=symplectic-euler"], "in SymplecticEuler the control acts before"),
-        (["solver.method.kind=langevin"], "Langevin fits no control at each step"),
+        (["solver.method.kind=langevin"], "Langevin keeps no map of its steps"),
         (["problem.collisions.kind=dougherty"], "Dougherty collisions depend on all particles"),
         (["solver.method.log_det=linear"], "its log-determinants are the linear ones"),
     ],
@@ -163,18 +173,18 @@ def test_points_and_times_that_are_none(gaussian):
 
 def test_new_particles_are_new(gaussian):
     first = np.asarray(gaussian.experiment().particles.x[:, 0])
-    assert not np.isin(np.asarray(gaussian.resample(50, 0.0).x[:, 0]), first).any()
+    assert not np.isin(np.asarray(gaussian.resample(POINTS, 0.0).x[:, 0]), first).any()
 
 
 def test_within_a_step_that_is_cut(tmp_path):
     """εΔt = 2 in a step: log f at a quarter of it is between those of its ends, as relaxed."""
-    settings = ["particles.number=2000", "problem.collision_rate=20.0", "solver.end_time=0.1"]
+    settings = ["particles.number=3000", "problem.collision_rate=20.0", "solver.end_time=0.1"]
     loop.start(load("gaussian-1d", [*settings, *BY_VALUES]), tmp_path / "run")
     run = kjko.open_run(tmp_path / "run")
     law = closed_form(run.history.problem)
     assert law is not None and int(run.history.passages[0].number) > 3
     for t in (0.025, 0.06):
-        new = run.resample(300, t, seed=1)
+        new = run.resample(500, t, seed=1)
         x, v = (np.asarray(a, dtype=float) for a in (new.x, new.v))
         error = kjko.log_density(run, t, x, v) - law.log_f(t, x, v)
         assert np.sqrt(np.mean(error**2)) < 0.1, t

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from functools import cache
 from itertools import islice
 from typing import ClassVar
 
@@ -33,21 +34,24 @@ def time_step_error(splitting, log_det="exact"):
     return 0.005 if second_order else 0.05
 
 
+@cache
+def asymmetric_run(splitting, log_det):
+    """Every state and record up to t = 0.5."""
+    problem = asymmetric_problem(2)
+    method, particles = affine_jko(splitting, log_det), kjko.sample(problem.law, 4000, 1)
+    return list(kjko.simulate(problem, method, particles, time_step=0.05, end_time=0.5))
+
+
 @pytest.mark.parametrize("log_det", ["exact", "linear"])
 @pytest.mark.parametrize("splitting", SPLITTINGS, ids=repr)
 def test_asymmetric_gaussian(splitting, log_det):
     """Moments and E[log f] within five standard errors and the time-step error of the exact law."""
-    problem = asymmetric_problem(2)
-    number = 4000
-    particles = kjko.sample(problem.law, number, 1)
-    method = affine_jko(splitting, log_det)
-    run = kjko.simulate(problem, method, particles, time_step=0.05, end_time=0.5)
-    state, record = last(run)
+    state, record = asymmetric_run(splitting, log_det)[-1]
     z = np.concatenate([state.particles.x, state.particles.v], axis=1)
-    exact = exact_gaussian(problem)
+    exact = exact_gaussian(asymmetric_problem(2))
     mean, covariance = exact.at(0.5)
     scale = np.sqrt(np.diag(covariance))
-    root, allowed = np.sqrt(number), time_step_error(splitting, log_det)
+    root, allowed = np.sqrt(4000), time_step_error(splitting, log_det)
     assert np.all(np.abs(z.mean(axis=0) - mean) < 5 * scale / root + allowed)
     bound = 5 * np.sqrt(2) * np.outer(scale, scale) / root + allowed
     assert np.all(np.abs(np.cov(z.T) - covariance) < bound)
@@ -75,13 +79,12 @@ def test_log_f_is_the_density_on_fresh_particles(splitting):
     Every step replays the first run's control on the second sample.
     """
     problem = asymmetric_problem(2)
-    method, particles = affine_jko(splitting), kjko.sample(problem.law, 4000, 1)
+    method = affine_jko(splitting)
     fresh = method.init(problem, kjko.sample(problem.law, 4000, 99), 0.05)
     still = kjko.JKO(method.control, Replay(), splitting)
-    for state, _ in kjko.simulate(problem, method, particles, time_step=0.05, end_time=0.5):
-        if int(state.step):
-            fresh = eqx.tree_at(lambda s: s.memory, fresh, state.memory)
-            fresh, _ = take_step(problem, still, fresh)
+    for state, _ in asymmetric_run(splitting, "exact")[1:]:
+        fresh = eqx.tree_at(lambda s: s.memory, fresh, state.memory)
+        fresh, _ = take_step(problem, still, fresh)
     log_f = np.asarray(fresh.particles.log_f)
     expected = exact_gaussian(problem).entropy(0.5)
     bound = 5 * log_f.std() / np.sqrt(4000) + time_step_error(splitting)
@@ -147,14 +150,15 @@ def test_memory_does_not_grow_with_the_steps():
 
 def test_same_seed_same_numbers():
     problem = asymmetric_problem(1)
-    particles = kjko.sample(problem.law, 100)
+    particles = kjko.sample(problem.law, 5000)  # the step of the test before
 
     def run(seed):
         run = kjko.simulate(problem, small_jko(), particles, time_step=0.1, end_time=0.3, seed=seed)
         return last(run)[0].particles.v
 
-    np.testing.assert_array_equal(run(0), run(0))
-    assert np.abs(run(0) - run(1)).max() > 0
+    one, same, other = run(0), run(0), run(1)
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 0
 
 
 def test_a_non_finite_value_stops_the_run():
@@ -312,7 +316,7 @@ def test_parts_are_more_accurate(double):
     law = kjko.Gaussian(np.array([0.5, 1.0]), np.array([[1.0, 0.3], [0.3, 4.0]]))
     potential = kjko.Quadratic(2 * np.eye(1), np.zeros(1))
     problem = kjko.Problem(kjko.External(potential), kjko.FokkerPlanck(4.5), law)
-    sample = kjko.sample(law, 500)
+    sample = kjko.sample(law, 2000)  # the step of `test_strong_collisions`
     z = np.concatenate([sample.x, sample.v], axis=1)
     own = kjko.Gaussian(z.mean(axis=0), np.cov(z.T, bias=True))
     log_f = jax.vmap(own.log_density)(sample.x, sample.v)
@@ -320,7 +324,7 @@ def test_parts_are_more_accurate(double):
     exact = exact_gaussian(problem, own.mean, own.covariance)
     errors = []
     for splitting in (kjko.StrangMidpoint(), Whole()):
-        method = kjko.JKO(Gradient(Quadratics(1)), Newton(iterations=12), splitting)
+        method = kjko.JKO(Gradient(Quadratics(1)), Newton(), splitting)
         run = kjko.simulate(problem, method, particles, time_step=0.2, end_time=0.4)
         state, record = last(run)
         mean, covariance = exact.at(0.4)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from kjko.core import Particles
 from kjko.interfaces import AbstractMethod, AbstractStepInfo
-from kjko.methods.parts import first_state, next_state
+from kjko.methods.states import first_state, next_state
 from kjko.splitting import StrangMidpoint
 
 

@@ -189,14 +189,15 @@ def law_of_map(problem: Problem, method: AbstractMethod, particles: Particles) -
     particles of no given law, a method with a `no_map`, collisions in which a particle depends on
     the others.
     """
-    reason = method.no_map or _no_map(problem, particles)
+    reason = method.no_map or _depends_on_others(problem, particles)
     if reason is None and problem.law is not None:
         return problem.law
     reason = reason or "the run started from particles of a law that is not given"
     raise ValueError(f"the density is known at the particles only: {reason}")
 
 
-def _no_map(problem: Problem, particles: Particles) -> str | None:
+def _depends_on_others(problem: Problem, particles: Particles) -> str | None:
+    """Which collisions make a particle depend on the others; None if they do not."""
     collisions = problem.collisions
     all_of_them = collisions.freeze(particles.x, particles.v)
     alone = collisions.freeze(particles.x[:1], particles.v[:1])

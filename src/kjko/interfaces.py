@@ -409,13 +409,14 @@ class AbstractSplitting(eqx.Module):
 
 class Applied(eqx.Module):
     """A control where it acted: `u` at `particles`, where it should be −ε (v − ū + T ∇ᵥ log f),
-    with the law f of the time t + `when` · Δt; `exact`: and not to first order in Δt only.
+    with the law f of the time t + `when` · Δt. `exact`: False where even the best one is that only
+    to first order in Δt.
     """
 
     u: Float[Array, "n d"]
     particles: Particles
     when: Float[Array, ""]
-    exact: bool = eqx.field(static=True, default=True)
+    exact: bool = eqx.field(static=True)
 
 
 class AbstractStepInfo(eqx.Module):
@@ -442,8 +443,10 @@ class AbstractMethod(eqx.Module):
 
     @property
     def no_map(self) -> str | None:
-        """Why its steps are no map of all phase space that `kjko.history` can take back."""
-        return f"{type(self).__name__} fits no control at each step"
+        """Why its steps are no map of all phase space that `kjko.history` can take back; None if
+        they are, and each tells its `passage`.
+        """
+        return f"{type(self).__name__} keeps no map of its steps"
 
     @abc.abstractmethod
     def init(

@@ -72,14 +72,17 @@ def test_a_basis_against_automatic_differentiation(kind, d, periodic, double):
         second = jnp.einsum("pij,ij->p", jax.hessian(phi, argnums=1)(x, v), b)
         return phi(x, v) + slopes @ a - second, slopes.T @ c, control(x, v)
 
-    rows, expected, found = by_differentiation(stage.x, stage.v, slope, curvature)
-    np.testing.assert_allclose(found, expected, atol=1e-10 * jnp.abs(expected).max())
-    design = eqx.filter_jit(type(basis).design)(basis, stage, slope, curvature)
-    scale = jnp.abs(rows @ c).max()
-    np.testing.assert_allclose(design.apply(c) / scale, rows @ c / scale, atol=1e-10)
-    r = jnp.asarray(rng.normal(size=30))
-    scale = jnp.abs(r @ rows).max()
-    np.testing.assert_allclose(design.transpose(r) / scale, r @ rows / scale, atol=1e-10)
+    @jax.jit
+    def by_design(r):
+        design = basis.design(stage, slope, curvature)
+        return design.apply(c), design.transpose(r)
+
+    rows, expected, found = map(np.asarray, by_differentiation(stage.x, stage.v, slope, curvature))
+    np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max())
+    r = rng.normal(size=30)
+    for ours, plain in zip(by_design(r), (rows @ c, r @ rows), strict=True):
+        scale = np.abs(plain).max()
+        np.testing.assert_allclose(ours / scale, plain / scale, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", [Quadratics, FourierHermite, RandomTanh])
@@ -136,19 +139,19 @@ def test_periodic_in_the_box_and_not_more(make, double):
     control = jax.jit(jax.vmap(make()))
     rng = np.random.default_rng(2)
     length = np.array(LENGTH[:2])
-    x, v = jnp.asarray(rng.random((10, 2)) * length), jnp.asarray(rng.normal(size=(10, 2)))
-    here = control(x, v)
-    scale = jnp.abs(here).max()
+    x, v = rng.random((10, 2)) * length, rng.normal(size=(10, 2))
+    here = np.asarray(control(x, v))
+    scale = np.abs(here).max()
     for shift in ([1, 0], [0, 1], [-2, 3]):
-        there = control(x + jnp.asarray(shift * length)[None], v)
+        there = control(x + shift * length, v)
         np.testing.assert_allclose(there / scale, here / scale, atol=1e-10)
-    half = jnp.asarray(0.5 * length)[None]
-    for other in (x + half * jnp.array([[1.0, 0.0]]), x + half * jnp.array([[0.0, 1.0]])):
-        assert jnp.abs(control(other, v) - here).max() > 1e-2 * scale
+    for other in (x + [0.5 * length[0], 0.0], x + [0.0, 0.5 * length[1]]):
+        assert np.abs(control(other, v) - here).max() > 1e-2 * scale
     for i in range(2):
         for mirror in (0.5, 1.0):
-            other = x.at[:, i].set(mirror * length[i] - x[:, i])
-            assert jnp.abs(control(other, v) - here).max() > 1e-2 * scale
+            other = x.copy()
+            other[:, i] = mirror * length[i] - x[:, i]
+            assert np.abs(control(other, v) - here).max() > 1e-2 * scale
 
 
 def test_leaky_relu(double):
@@ -161,6 +164,16 @@ def test_leaky_relu(double):
     np.testing.assert_allclose(jnp.stack(jax.tree.leaves(at(-jnp.ones(1)))[1]), [0.01])
     assert float(at(-jnp.ones(1))[0]) == pytest.approx(-0.01)
     assert float(at(2 * jnp.ones(1))[0]) == pytest.approx(2.0)
+
+
+@eqx.filter_jit
+def at_once_and_one_by_one(control, stage):
+    """What the library makes of all particles, and u and ∇ᵥu of each by itself."""
+
+    def one(x, v):
+        return control(x, v), jax.jacrev(control, argnums=1)(x, v)
+
+    return response(control, stage), *jax.vmap(one)(stage.x, stage.v)
 
 
 @pytest.mark.parametrize("in_a_box", [False, True])
@@ -176,12 +189,11 @@ def test_the_jacobian_of_a_network(d_x, d, widths, activation, in_a_box, double)
     stage = stage_of(d)
     stage = eqx.tree_at(lambda s: s.x, stage, stage.x[:, :d_x])
 
-    by = response(control, stage)
+    by, u, expected = at_once_and_one_by_one(control, stage)
 
-    expected = jax.vmap(jax.jacrev(control, argnums=1))(stage.x, stage.v)
-    np.testing.assert_allclose(by.u, jax.vmap(control)(stage.x, stage.v), atol=1e-13)
+    np.testing.assert_allclose(by.u, u, atol=1e-13)
     np.testing.assert_allclose(by.matrix, expected, atol=1e-13)
-    np.testing.assert_allclose(by.divergence, jnp.trace(expected, axis1=1, axis2=2), atol=1e-13)
+    np.testing.assert_allclose(by.divergence, np.trace(expected, axis1=1, axis2=2), atol=1e-13)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "leaky-relu"])
@@ -199,7 +211,7 @@ def test_the_jacobian_of_a_network_can_be_fitted(activation, double):
         matrix = jax.vmap(jax.jacfwd(network, argnums=1))(stage.x, stage.v)
         return jnp.sum(jnp.linalg.slogdet(jnp.eye(3)[None] + matrix)[1])
 
-    found, expected = jax.grad(ours)(network), jax.grad(plain)(network)
+    found, expected = (eqx.filter_jit(jax.grad(of))(network) for of in (ours, plain))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 

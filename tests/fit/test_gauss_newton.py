@@ -14,10 +14,13 @@ from kjko.fit.gradient import value_and_gradient
 KEY = jax.random.key(0)
 
 
-def gaussian_step(d, number=500, h=0.1):
+stage_of = eqx.filter_jit(collision_stage)
+
+
+def gaussian_step(d, number=512, h=0.1):
     """A Gaussian law before a collision."""
     problem = asymmetric_problem(d)
-    stage = collision_stage(problem, kjko.sample(problem.law, number, 3))
+    stage = stage_of(problem, kjko.sample(problem.law, number, 3))
     return stage, jko_step(problem, h, h)
 
 
@@ -39,7 +42,7 @@ def random_control(control, size=0.3):
 
 def test_the_matrix_is_the_hessian(double):
     """In one dimension, for a control that is linear in its parameters; roughly from some."""
-    stage, subproblem = gaussian_step(1, number=512)
+    stage, subproblem = gaussian_step(1)
     theta, control_of = flattened(random_control(kjko.Affine(1)))
     hessian = jax.jit(jax.hessian(lambda theta: subproblem(control_of(theta), stage)[0]))(theta)
     fit = kjko.GaussNewton()
@@ -47,8 +50,8 @@ def test_the_matrix_is_the_hessian(double):
     np.testing.assert_allclose(matrix, hessian, atol=1e-10)
     fit = kjko.GaussNewton(particles=256)
     some = jax.jit(lambda theta: fit._matrix(subproblem, control_of, theta, stage))(theta)
-    np.testing.assert_allclose(some, hessian, atol=0.2 * jnp.abs(hessian).max())
-    assert jnp.any(some != matrix)
+    np.testing.assert_allclose(some, hessian, atol=0.2 * np.abs(hessian).max())
+    assert np.any(np.asarray(some) != np.asarray(matrix))
 
 
 @pytest.mark.parametrize("d", [1, 2])
@@ -59,8 +62,8 @@ def test_the_gradient_vanishes(d, double):
     control, info = run(fit, subproblem, kjko.Affine(d), stage)
     theta, control_of = flattened(control)
     slope = jax.jit(jax.grad(lambda theta: subproblem(control_of(theta), stage)[0]))
-    assert jnp.abs(slope(theta)).max() < 1e-8
-    assert jnp.abs(slope(0 * theta)).max() > 1e-2
+    assert np.abs(slope(theta)).max() < 1e-8
+    assert np.abs(slope(0 * theta)).max() > 1e-2
     assert float(info.loss) < 0 and np.isnan(info.loss_heldout)
 
 
@@ -81,12 +84,12 @@ def test_only_the_last_layer(wrap):
     fitted, info = run(kjko.GaussNewton(layers="last"), subproblem, control, stage)
     before, after = (u.control if inputs == 2 else u for u in (control, fitted))
     np.testing.assert_array_equal(after.layers[0].weight, before.layers[0].weight)
-    assert jnp.abs(after.layers[1].weight).max() > 0
+    assert np.abs(after.layers[1].weight).max() > 0
     assert float(info.loss_heldout) < 0
     first = kjko.GaussNewton(layers="last", first=kjko.Adam(steps=5))
     trained, _ = run(first, subproblem, control, stage)
     layer = (trained.control if inputs == 2 else trained).layers[0]
-    assert jnp.abs(layer.weight - before.layers[0].weight).max() > 0
+    assert np.abs(np.asarray(layer.weight) - np.asarray(before.layers[0].weight)).max() > 0
 
 
 def test_what_it_does_not_do():

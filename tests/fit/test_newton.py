@@ -37,11 +37,22 @@ def exact_solves(monkeypatch):
     monkeypatch.setattr(newton_module, "SOLVE_TOLERANCE", 1e-12)
 
 
+stage_of = eqx.filter_jit(collision_stage)
+
+
 def gaussian_step(d, h, dt, number=600, rate=0.7):
     """A Gaussian law before a collision, its log f exact."""
     problem = asymmetric_problem(d, rate)
-    stage = collision_stage(problem, kjko.sample(problem.law, number, 3))
+    stage = stage_of(problem, kjko.sample(problem.law, number, 3))
     return problem, stage, jko_step(problem, h, dt)
+
+
+@eqx.filter_jit
+def start_of(basis, subproblem, stage):
+    """The condition for a basis that fits the stage, no control, and the linear part there."""
+    condition = subproblem.condition(Gradient(basis.adapt(stage)), stage)
+    zero = jnp.zeros(condition.control.basis.size, stage.v.dtype)
+    return condition, zero, condition.linearise(zero)
 
 
 def compiled(basis, **settings):
@@ -62,6 +73,14 @@ def newton(basis, subproblem, stage, seed=0, **settings):
 @eqx.filter_jit
 def values(control, stage):
     return jax.vmap(control)(stage.x, stage.v)
+
+
+@eqx.filter_jit
+def matrix_of(control, stage):
+    return response(control, stage).matrix
+
+
+determinant_of = jax.jit(determinant)
 
 
 def implicit_step(problem, stage, u, h):
@@ -117,19 +136,19 @@ def test_newton_is_the_implicit_euler_step(basis, d, error, double, exact_solves
 def test_the_tolerance_holds_where_the_factor_is_of_blocks(double):
     """Two pairs, a law that is no Gaussian: no step ends the iteration by being a poor one."""
     _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=1500, rate=1.0)
-    bump = 0.3 * jnp.sin(stage.x[:, 0] + stage.v[:, 1])
+    bump = 0.3 * np.sin(stage.x[:, 0] + stage.v[:, 1])
     stage = eqx.tree_at(lambda s: s.log_f, stage, stage.log_f + bump)
-    condition = subproblem.condition(Gradient(Splines(2, (12, 6)).adapt(stage)), stage)
-    zero, whole = jnp.zeros(condition.control.basis.size), jnp.mean(condition.right**2)
-    start, ridge = condition.linearise(zero), jnp.asarray(1e-3)
+    condition, zero, start = start_of(Splines(2, (12, 6)), subproblem, stage)
+    ridge, whole = jnp.asarray(1e-3), np.mean(np.asarray(condition.right) ** 2)
 
-    def left(fit):
-        solve_it = jax.jit(lambda: fit._iterate(condition, start, ridge, zero, jnp.asarray(True)))
-        c, _ = solve_it()
+    @jax.jit
+    def left(tolerance):
+        fit = Newton(tolerance=tolerance)
+        c, _ = fit._iterate(condition, start, ridge, zero, jnp.asarray(True))
         return jnp.mean(condition.residual(c) ** 2) + c @ start.penalty(c, ridge)
 
-    fit = Newton()
-    assert left(fit) - left(Newton(tolerance=1e-6)) < 2 * fit.tolerance**2 * whole
+    tolerance = Newton().tolerance
+    assert left(tolerance) - left(1e-6) < 2 * tolerance**2 * whole
 
 
 @lru_cache
@@ -151,7 +170,7 @@ def test_a_law_far_colder_than_the_step(double, exact_solves):
     law = kjko.Gaussian(np.array([0.0, 1.0]), np.array([[1.0, 0.0], [0.0, 0.02]]))
     potential = kjko.Quadratic(2 * np.eye(1), np.zeros(1))
     problem = kjko.Problem(kjko.External(potential), kjko.FokkerPlanck(10.0), law)
-    stage = collision_stage(problem, kjko.sample(law, 400))
+    stage = stage_of(problem, kjko.sample(law, 400))
     control, _ = newton(Quadratics(1), jko_step(problem, 0.1, 0.1), stage)
     u = np.asarray(values(control, stage))
     expected, _ = implicit_step(problem, stage, u, 0.1)
@@ -170,10 +189,11 @@ LINEAR = {
 def test_the_linear_part_is_the_slope_of_the_residual(make, double):
     """−∂r/∂c by automatic differentiation, at no control, at one, and at one beyond a fold."""
     _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=20)
-    condition = Optimality.at(Gradient(make().adapt(stage)), stage, subproblem.h)
+    condition, *_ = start_of(make(), subproblem, stage)
     size = condition.control.basis.size
-    c = jnp.asarray(np.random.default_rng(0).normal(size=size))
-    strength = 1.0 / jnp.abs(response(condition.control_of(c), stage).matrix).max()
+    c = np.random.default_rng(0).normal(size=size)
+    matrix = matrix_of(condition.control_of(c), stage)
+    strength = 1.0 / np.abs(matrix).max()
 
     @jax.jit
     def both(c):
@@ -184,10 +204,10 @@ def test_the_linear_part_is_the_slope_of_the_residual(make, double):
 
     lowest = []
     for factor in (0.0, 2.0, -20.0, 30.0, -60.0):
-        found, expected, det = both(factor * strength * c)
-        scale = jnp.abs(expected).max()
+        found, expected, det = map(np.asarray, both(factor * strength * c))
+        scale = np.abs(expected).max()
         np.testing.assert_allclose(found / scale, expected / scale, atol=1e-12)
-        lowest.append(float(jnp.min(det)))
+        lowest.append(float(np.min(det)))
     assert lowest[0] == 1 and min(lowest) < BARRIER, lowest
 
 
@@ -206,7 +226,7 @@ def test_newton_at_equilibrium_is_zero():
     assert jnp.abs(values(control, stage)).max() < 1e-5  # rounding, within one compilation
     center = jnp.asarray(problem.flow.potential.center, stage.x.dtype)[None] + 0 * stage.x
     still = kjko.Particles(center, 0 * stage.v, 0 * stage.log_f - 2.5)
-    still = collision_stage(problem, still)
+    still = stage_of(problem, still)
     control, _ = run(subproblem, still, key)
     np.testing.assert_array_equal(values(control, still), jnp.zeros_like(stage.v))
 
@@ -228,13 +248,11 @@ def test_newton_does_not_follow_noise(kind):
 def test_the_iteration_ends_by_tolerance(double):
     """Sooner for a larger one; a smaller one leaves less; never more than the cap."""
     _, stage, subproblem = gaussian_step(1, 0.5, 0.5, rate=2.0)
-    condition = subproblem.condition(Gradient(Quadratics(1).adapt(stage)), stage)
+    condition, zero, start = start_of(Quadratics(1), subproblem, stage)
 
     @jax.jit
     def iterate(tolerance, cap, useful=True):
-        fit = Newton(tolerance=tolerance, iterations=cap)
-        start = condition.linearise(jnp.zeros(6))
-        ridge, zero = jnp.asarray(1e-5), jnp.zeros(6)
+        fit, ridge = Newton(tolerance=tolerance, iterations=cap), jnp.asarray(1e-5)
         c, count = fit._iterate(condition, start, ridge, zero, jnp.asarray(useful))
         left = jnp.mean(condition.residual(c) ** 2) / jnp.mean(condition.right**2)
         return count, jnp.sqrt(left)
@@ -338,17 +356,16 @@ def test_choose_ridge_tells_what_is_useless(double):
 def test_solve(double):
     """Two pairs of splines: exact but for the tolerance, though the factor is of the blocks."""
     _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=400)
-    condition = subproblem.condition(Gradient(Splines(2, (6, 3)).adapt(stage)), stage)
-    size = condition.control.basis.size
+    condition, zero, design = start_of(Splines(2, (6, 3)), subproblem, stage)
     weights = jnp.asarray(np.random.default_rng(0).random(400))
 
     @jax.jit
     def ours(ridge):
-        design = condition.linearise(jnp.zeros(size))
         right = design.transpose(weights * condition.right) / 400
         factor = design.factor(design.gram(weights), ridge)
-        matrix = jax.vmap(design.apply, out_axes=1)(jnp.eye(size))
-        penalty = jax.vmap(lambda c: design.penalty(c, ridge))(jnp.eye(size))
+        identity = jnp.eye(zero.size)
+        matrix = jax.vmap(design.apply, out_axes=1)(identity)
+        penalty = jax.vmap(lambda c: design.penalty(c, ridge))(identity)
         once = solve(design, weights, ridge, factor, right)
         fine = once
         for _ in range(3):
@@ -374,19 +391,18 @@ def test_a_control_that_would_fold_is_shortened(double, exact_solves):
         kjko.FokkerPlanck(10.0),
         kjko.Gaussian(np.zeros(2), covariance),
     )
-    stage = collision_stage(problem, kjko.sample(problem.law, 300))
+    stage = stage_of(problem, kjko.sample(problem.law, 300))
     h, dt = 0.25, 0.5
     run = compiled(Quadratics(1))
     whole, shortened = (
         run(jko_step(problem, h, move), stage, jax.random.key(0))[0] for move in (h, dt)
     )
-    matrix_of = jax.jit(lambda control: response(control, stage).matrix)
-    matrix = matrix_of(whole)
-    assert jnp.all(determinant(matrix, h) > DET_MIN)
-    assert jnp.all(determinant(matrix, dt) < 0)
-    fraction = max(s for s in FRACTIONS if jnp.all(determinant(s * matrix, dt) > DET_MIN))
-    expected = fraction * values(whole, stage)
-    scale = jnp.abs(expected).max()
+    matrix = np.asarray(matrix_of(whole, stage))
+    assert np.all(determinant_of(matrix, h) > DET_MIN)
+    assert np.all(determinant_of(matrix, dt) < 0)
+    fraction = max(s for s in FRACTIONS if np.all(determinant_of(s * matrix, dt) > DET_MIN))
+    expected = fraction * np.asarray(values(whole, stage))
+    scale = np.abs(expected).max()
     np.testing.assert_allclose(values(shortened, stage), expected, atol=1e-3 * scale)
 
 
@@ -395,24 +411,21 @@ def test_a_control_that_would_fold_is_fitted_again_with_a_larger_ridge(double):
     problem, stage, subproblem = gaussian_step(1, 0.05, 0.1, number=400)
     noise = np.random.default_rng(0).normal(size=400)
     stage = eqx.tree_at(lambda s: s.log_f, stage, stage.log_f + 0.3 * noise)
-    condition = subproblem.condition(Gradient(Splines(1, (24, 9)).adapt(stage)), stage)
-    zero = jnp.zeros(condition.control.basis.size)
-    start = condition.linearise(zero)
+    condition, zero, start = start_of(Splines(1, (24, 9)), subproblem, stage)
     fit, useful = Newton(), jnp.asarray(True)
 
     @jax.jit
-    def least(c):
+    def iterate(ridge):
+        c, _ = fit._iterate(condition, start, ridge, zero, useful)
         by = response(condition.control_of(c), stage)
-        return jnp.min(determinant(by.matrix, subproblem.dt))
+        return c, jnp.min(determinant(by.matrix, subproblem.dt))
 
-    iterate = jax.jit(lambda ridge: fit._iterate(condition, start, ridge, zero, useful)[0])
-    first = RIDGES[-1]
     solve_from = jax.jit(
         lambda ridge: fit._solve(subproblem.dt, condition, stage, start, ridge, zero, useful)
     )
-    c, _ = solve_from(first)
-    fitted = [iterate(ridge) for ridge in sorted(RIDGES)]
-    safe = [bool(least(candidate) > DET_MIN) for candidate in fitted]
+    c, _ = solve_from(RIDGES[-1])
+    fitted, least = zip(*(iterate(ridge) for ridge in sorted(RIDGES)), strict=True)
+    safe = [bool(lowest > DET_MIN) for lowest in least]
     assert not safe[0] and any(safe)
     np.testing.assert_allclose(c, fitted[safe.index(True)], rtol=1e-6, atol=1e-9)
 
@@ -423,19 +436,19 @@ def test_no_particle_folds_fitted_or_not(double):
     noise = np.random.default_rng(0).normal(size=2000)
     stage = eqx.tree_at(lambda s: s.log_f, stage, stage.log_f + 0.3 * noise)
     run = compiled(Splines(1, (24, 9)), particles=100)
-    matrix_of = jax.jit(lambda control: response(control, stage).matrix)
     useful = 0
     for seed in range(6):
         control, _ = run(subproblem, stage, jax.random.key(seed))
-        useful += bool(jnp.any(control.coefficients != 0))
-        assert jnp.all(determinant(matrix_of(control), subproblem.dt) > DET_MIN)
+        useful += bool(np.any(control.coefficients != 0))
+        matrix = matrix_of(control, stage)
+        assert np.all(determinant_of(matrix, subproblem.dt) > DET_MIN)
     assert useful >= 5
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_safe_fraction(d, double):
     """That of the least eigenvalue: two negative ones have a positive determinant."""
-    dt, rng = 0.5, np.random.default_rng(d)
+    dt, rng, fraction_of = 0.5, np.random.default_rng(d), jax.jit(safe_fraction)
     found = []
     for size in (0.1, 1.0, 4.0, 7.0, 20.0, 100.0):
         directions = np.linalg.qr(rng.normal(size=(50, d, d)))[0]
@@ -448,15 +461,18 @@ def test_safe_fraction(d, double):
             return np.any(eigenvalues <= 0) or np.any(eigenvalues.prod(axis=1) <= DET_MIN)
 
         expected = max((s for s in FRACTIONS if not folds(s)), default=0.0)
-        found.append(float(jax.jit(safe_fraction)(matrix, dt)))
+        found.append(float(fraction_of(matrix, dt)))
         assert found[-1] == pytest.approx(expected)
     assert found[0] == 1 and found[-1] == 0 and 0 < found[-2] < found[2] < 1
-    assert float(jax.jit(safe_fraction)(jnp.nan * matrix, dt)) == 0
+    assert float(fraction_of(jnp.nan * matrix, dt)) == 0
+
+
+rows_of = jax.jit(fitted_first, static_argnums=(0, 1, 2))
 
 
 def fitted_and_held(n, number, seed, held_out=0.2):
-    rows, fitted = fitted_first(n, number, held_out, jax.random.key(seed))
-    return np.asarray(rows[:fitted]), np.asarray(rows[fitted:])
+    rows, fitted = map(np.asarray, rows_of(n, number, held_out, jax.random.key(seed)))
+    return rows[:fitted], rows[fitted:]
 
 
 def test_rows_of_the_subset():
@@ -492,6 +508,12 @@ def test_no_row_is_lost(number):
         np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(30))
 
 
+@eqx.filter_jit
+def losses_of(subproblem, control, stage, rows):
+    """Of all particles, and of these."""
+    return [subproblem(control, part)[0] for part in (stage, stage.take(rows))]
+
+
 def test_newton_uses_no_more_particles_than_told(double, exact_solves):
     """A hundred, others for another key; the control is the same, exact for a Gaussian law."""
     problem, stage, subproblem = gaussian_step(1, 0.05, 0.1)
@@ -502,10 +524,8 @@ def test_newton_uses_no_more_particles_than_told(double, exact_solves):
         u = np.asarray(values(control, stage))
         np.testing.assert_allclose(u, implicit_step(problem, stage, u, 0.05)[0], atol=1e-8)
         losses.append(float(info.loss))
-        rows, _ = fitted_first(stage.v.shape[0], 100, 0.2, jax.random.key(seed))
-        everyone, fitted = (
-            float(subproblem(control, part)[0]) for part in (stage, stage.take(rows[:80]))
-        )
+        rows, _ = fitted_and_held(stage.v.shape[0], 100, seed)
+        everyone, fitted = map(float, losses_of(subproblem, control, stage, rows))
         assert losses[-1] == pytest.approx(fitted, rel=0.05)
         assert losses[-1] != pytest.approx(everyone, rel=0.05)
     assert losses[0] != losses[1]
@@ -515,10 +535,8 @@ def test_newton_uses_no_more_particles_than_told(double, exact_solves):
 def test_newton_fits_and_judges_whatever_is_held_out(number, held_out):
     """On one particle at least."""
     _, stage, subproblem = gaussian_step(1, 0.1, 0.2, number=number)
-    control = Gradient(Quadratics(1))
-    fit = Newton(held_out=held_out)
-    _, info = fit(subproblem, control, control, stage, jax.random.key(0))
-    assert jnp.isfinite(info.loss) and jnp.isfinite(info.loss_heldout)
+    _, info = newton(Quadratics(1), subproblem, stage, held_out=held_out)
+    assert np.isfinite(info.loss) and np.isfinite(info.loss_heldout)
 
 
 def test_newton_needs_two_particles():

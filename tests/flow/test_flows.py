@@ -1,5 +1,6 @@
 """What every flow keeps to: accelerations, energies, volume. Magnetic fields, drives and sums."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,21 +70,37 @@ def scattered(d_x, d, number=40, seed=0):
     return kjko.Particles(x, v, np.zeros(number))
 
 
+@eqx.filter_jit
+def init(flow, particles, mass):
+    return flow.init(particles, mass)
+
+
+@eqx.filter_jit
+def asked(flow, field, particles):
+    """All that a flow tells of its first particle, and its energies."""
+    t, x, v = jnp.asarray(0.7), particles.x[0], particles.v[0]
+    return {
+        "acceleration": flow.acceleration(field, t, x, v),
+        "slope": jax.jacfwd(lambda v: flow.acceleration(field, t, x, v))(v),
+        "gyrofrequency": flow.gyrofrequency(t, x),
+        "potential_energy": flow.potential_energy(field, x),
+        "update": flow.update(field, particles, jnp.asarray(0.1)),
+        "energies": flow.energies(field, particles, jnp.asarray(3.0)),
+    }
+
+
 @each_flow
 def test_accelerations_are_as_long_as_v_and_do_not_depend_on_it(make, d_x, d, tolerance):
     flow, particles = make(), scattered(d_x, d)
-    field = flow.init(particles, jnp.asarray(3.0))
-    t, x, v = jnp.asarray(0.7), particles.x[0], particles.v[0]
-    acceleration = flow.acceleration(field, t, x, v)
+    field = init(flow, particles, 3.0)
+    told, v = asked(flow, field, particles), jnp.asarray(particles.v[0])
+    acceleration, turning = told["acceleration"], told["gyrofrequency"]
     assert acceleration.shape == v.shape and acceleration.dtype == v.dtype
-    slope = jax.jacfwd(lambda v: flow.acceleration(field, t, x, v))(v)
-    np.testing.assert_array_equal(slope, np.zeros((d, d)))
-    turning = flow.gyrofrequency(t, x)
+    np.testing.assert_array_equal(told["slope"], np.zeros((d, d)))
     assert turning is None or (turning.shape == (3,) and turning.dtype == v.dtype)
-    after = flow.update(field, particles, jnp.asarray(0.1))
-    assert jax.tree.structure(after) == jax.tree.structure(field)
-    assert flow.potential_energy(field, x).shape == ()
-    for energy in flow.energies(field, particles, jnp.asarray(3.0)).values():
+    assert jax.tree.structure(told["update"]) == jax.tree.structure(field)
+    assert told["potential_energy"].shape == ()
+    for energy in told["energies"].values():
         assert energy.shape == ()
 
 
@@ -133,21 +150,15 @@ def test_potential_energy_of_a_sum(double):
 def test_parts_of_a_sum_add_up(make, d_x, d, tolerance):
     """Accelerations, gyrofrequencies and energies by name, of a flow and another; none is lost."""
     flow, other = make(), kjko.Sum(kjko.External(lambda x: 0.3 * x @ x), kjko.Uniform([0.7]))
-    both, particles, mass = kjko.Sum(flow, other), scattered(d_x, d), jnp.asarray(3.0)
-    fields = [f.init(particles, mass) for f in (flow, other, both)]
-    t, x, v = jnp.asarray(0.7), particles.x[1], particles.v[1]
-    a, b, total = (
-        f.acceleration(field, t, x, v) for f, field in zip((flow, other, both), fields, strict=True)
-    )
+    both, particles = kjko.Sum(flow, other), scattered(d_x, d)
+    told = [asked(f, init(f, particles, 3.0), particles) for f in (flow, other, both)]
+    a, b, total = (np.asarray(each["acceleration"]) for each in told)
     np.testing.assert_allclose(total, a + b, atol=tolerance)
-    if flow.gyrofrequency(t, x) is None:
-        assert both.gyrofrequency(t, x) is None
+    if told[0]["gyrofrequency"] is None:
+        assert told[2]["gyrofrequency"] is None
     else:
-        np.testing.assert_array_equal(both.gyrofrequency(t, x), flow.gyrofrequency(t, x))
-    of_flow, of_other, of_both = (
-        f.energies(field, particles, mass)
-        for f, field in zip((flow, other, both), fields, strict=True)
-    )
+        np.testing.assert_array_equal(told[2]["gyrofrequency"], told[0]["gyrofrequency"])
+    of_flow, of_other, of_both = (each["energies"] for each in told)
     assert set(of_both) == set(of_flow) | set(of_other)
     for name, energy in of_both.items():
         expected = of_flow.get(name, 0.0) + of_other.get(name, 0.0)
@@ -204,9 +215,9 @@ class InTheirField(AbstractFlow):
 def test_a_step_keeps_the_volume(step, make, d_x, d, tolerance):
     """The determinant of the whole map (x, v) -> (x', v') of a particle is one; log f stays."""
     flow, others = make(), scattered(d_x, d)
-    field = flow.init(others, jnp.asarray(30.0))
+    field = init(flow, others, 30.0)
     t = jnp.asarray(0.7)
-    _, after = step(others, flow, field, t, DT)
+    _, after = eqx.filter_jit(step)(others, flow, field, t, DT)
     given = InTheirField(flow, after)
 
     def whole(z):
@@ -244,6 +255,11 @@ def test_particles_in_their_own_field_keep_the_volume(step, tolerance):
     assert np.abs(jacobian.reshape(3, 4, 3, 4)[0, :, 1]).max() > 0.01  # they feel each other
 
 
+@jax.jit
+def turned_by(particles, flow, dt):
+    return turn(particles, flow, jnp.zeros(()), dt)
+
+
 def across(frequency):
     """The matrix W of v × Ω."""
     return np.cross(np.eye(3), frequency).T
@@ -255,7 +271,7 @@ def across(frequency):
 def test_a_magnetic_field_turns_velocities(d, frequency, double):
     """|v| stays, and v' is e^{W Δt} v, Wv = v × Ω; x, log f and the sense of the turn as well."""
     flow, particles = kjko.Magnetic(frequency), scattered(2, d)
-    turned = turn(particles, flow, jnp.zeros(()), 0.9)
+    turned = turned_by(particles, flow, 0.9)
     omega = [0.0, 0.0, frequency] if np.ndim(frequency) == 0 else frequency
     expected = np.asarray(particles.v) @ expm(0.9 * across(omega))[:d, :d].T
     np.testing.assert_allclose(turned.v, expected, atol=1e-12)
@@ -264,7 +280,7 @@ def test_a_magnetic_field_turns_velocities(d, frequency, double):
     np.testing.assert_array_equal(turned.x, particles.x)
     np.testing.assert_array_equal(turned.log_f, particles.log_f)
     if d == 2:
-        rate = (np.asarray(turn(particles, flow, jnp.zeros(()), 1e-7).v) - particles.v) / 1e-7
+        rate = (np.asarray(turned_by(particles, flow, 1e-7).v) - particles.v) / 1e-7
         v = np.asarray(particles.v)
         turning = frequency * np.stack([v[:, 1], -v[:, 0]], axis=1)  # v̇₁ = Ωv₂, v̇₂ = −Ωv₁
         np.testing.assert_allclose(rate, turning, atol=1e-6)
@@ -283,10 +299,12 @@ def test_verlet_in_a_magnetic_field_is_of_second_order(d, frequency, double):
     z = np.concatenate([np.asarray(start.x) - CENTER, np.asarray(start.v)], axis=1)
     exact = z @ expm(2.0 * matrix).T
 
+    step = jax.jit(kjko.StormerVerlet().__call__)
+
     def error(dt):
         particles, field = start, flow.init(start, 1.0)
         for k in range(round(2.0 / dt)):
-            particles, field = kjko.StormerVerlet()(particles, flow, field, jnp.asarray(k * dt), dt)
+            particles, field = step(particles, flow, field, k * dt, dt)
         end = np.concatenate([np.asarray(particles.x) - CENTER, particles.v], axis=1)
         return np.abs(end - exact).max()
 

@@ -20,16 +20,33 @@ from kjko.core import Response
 from kjko.methods.barrier import BARRIER, extended_log
 from kjko.methods.sequential import held_fraction
 from kjko.simulation import take_step
-from kjko.splitting.transport import log_determinant, move, response
+from kjko.splitting.transport import move, response
 
 ZERO = jnp.zeros(())
 
 
-def loss_of(control, problem, stage, h, log_det="exact", splitting=None):
-    """J(u) − J(0) of a step of size h, as the method has it."""
-    method = kjko.JKO(control, kjko.Adam(), splitting or kjko.Lie(), log_det)
-    by = response(control, stage)
-    return method.subproblem(problem, None, h, h).loss(by, stage)
+def method_of(control, log_det="exact", splitting=None):
+    return kjko.JKO(control, kjko.Adam(), splitting or kjko.Lie(), log_det)
+
+
+@eqx.filter_jit
+def outcome(method, problem, stage, h):
+    """J(u) − J(0) of a step of size h, as the method has it; u, and where it leads."""
+    by = response(method.control, stage)
+    loss = method.subproblem(problem, None, h, h).loss(by, stage)
+    return loss, by.u, move(stage, by, h, method.log_determinant(by, h))
+
+
+def loss_of(control, problem, stage, h, log_det="exact"):
+    return outcome(method_of(control, log_det), problem, stage, h)[0]
+
+
+@eqx.filter_jit
+def prepared(splitting, problem, particles, dt):
+    return splitting.prepare(problem, None, particles, ZERO, dt)[0]
+
+
+potentials = jax.jit(jax.vmap(anharmonic_potential))
 
 
 @pytest.mark.parametrize("log_det", ["exact", "linear"])
@@ -42,21 +59,19 @@ def test_loss_is_the_printed_objective(splitting, d, log_det, double):
     problem = kjko.Problem(flow, kjko.FokkerPlanck(0.6, 1.4), law)
     particles = kjko.sample(law, 40, 2)
     h = 0.05
-    stage, _ = splitting.prepare(problem, None, particles, ZERO, h)
-    control = strong_control(d)
-    method = kjko.JKO(control, kjko.Adam(), splitting, log_det)
+    stage = prepared(splitting, problem, particles, h)
 
-    def printed(control):
-        by = response(control, stage)
-        end = move(stage, by, h, method.log_determinant(by, h))
-        cost = 0.5 * h * np.mean(np.sum(by.u**2, axis=1))
+    def loss_and_printed(control):
+        method = method_of(control, log_det, splitting)
+        loss, u, end = jax.tree.map(np.asarray, outcome(method, problem, stage, h))
+        cost = 0.5 * h * np.mean(np.sum(u**2, axis=1))
         kinetic = 0.5 * np.mean(np.sum(end.v**2, axis=1))
-        potential = np.mean(jax.vmap(anharmonic_potential)(end.x))
-        return float(cost + 0.6 * (kinetic + potential + 1.4 * np.mean(end.log_f)))
+        potential = np.mean(np.asarray(potentials(end.x)))
+        return loss, cost + 0.6 * (kinetic + potential + 1.4 * np.mean(end.log_f))
 
-    loss = loss_of(control, problem, stage, h, log_det, splitting)
-    expected = printed(control) - printed(kjko.Affine(d))  # an affine control starts at zero
-    assert float(loss) == pytest.approx(expected, abs=1e-12)
+    loss, printed = loss_and_printed(strong_control(d))
+    _, at_rest = loss_and_printed(kjko.Affine(d))  # an affine control starts at zero
+    assert float(loss) == pytest.approx(printed - at_rest, abs=1e-12)
 
 
 @pytest.mark.parametrize("d", [1, 2])
@@ -71,20 +86,21 @@ def test_loss_in_a_bath_that_moves(d, double):
     stage = collision_stage(problem, particles)
     cell = np.floor(np.asarray(x)).astype(int) @ 3 ** np.arange(d)
     assert np.unique(cell).size == 3**d
-    mean = np.array([np.mean(v[cell == own], axis=0) for own in cell])
-    temperature = np.array([np.mean(np.var(v[cell == own], axis=0)) for own in cell])
+    each = np.asarray(v)
+    mean = np.array([np.mean(each[cell == own], axis=0) for own in cell])
+    temperature = np.array([np.mean(np.var(each[cell == own], axis=0)) for own in cell])
     h = 0.05
 
-    def printed(control):
-        by = response(control, stage)
-        end = move(stage, by, h, log_determinant(by, h))
-        kinetic = 0.5 * np.sum((np.asarray(end.v) - mean) ** 2, axis=1)
-        cost = 0.5 * h * np.sum(by.u**2, axis=1)
-        return float(np.mean(cost + 0.6 * (kinetic + temperature * end.log_f)))
+    def loss_and_printed(control):
+        method = method_of(control)
+        loss, u, end = jax.tree.map(np.asarray, outcome(method, problem, stage, h))
+        kinetic = 0.5 * np.sum((end.v - mean) ** 2, axis=1)
+        cost = 0.5 * h * np.sum(u**2, axis=1)
+        return loss, np.mean(cost + 0.6 * (kinetic + temperature * end.log_f))
 
-    control = strong_control(d)
-    expected = printed(control) - printed(kjko.Affine(d))
-    assert float(loss_of(control, problem, stage, h)) == pytest.approx(expected, abs=1e-12)
+    loss, printed = loss_and_printed(strong_control(d))
+    _, at_rest = loss_and_printed(kjko.Affine(d))
+    assert float(loss) == pytest.approx(printed - at_rest, abs=1e-12)
 
 
 def test_minimiser_is_the_implicit_euler_step(double):
@@ -100,7 +116,7 @@ def test_minimiser_is_the_implicit_euler_step(double):
     v = jnp.asarray(m + s * (v - v.mean()) / v.std())[:, None]
     particles = kjko.Particles(jnp.zeros_like(v), v, jnp.zeros(500))
     problem = kjko.Problem(kjko.External(free), kjko.FokkerPlanck(eps, temperature))
-    stage, _ = kjko.Lie().prepare(problem, None, particles, ZERO, h)
+    stage = prepared(kjko.Lie(), problem, particles, h)
     growth = np.roots([s**2 * (1 / h + eps), -(s**2) / h, -eps * temperature]).max()  # 1 + h a
     a, b = (growth - 1) / h, -eps * m / (1 + eps * h)
     control = eqx.tree_at(
@@ -120,9 +136,10 @@ def test_minimiser_is_the_implicit_euler_step(double):
 
 
 def test_extended_log_is_smooth(double):
-    value = jax.vmap(extended_log)
-    slope = jax.vmap(jax.grad(extended_log))
-    curvature = jax.vmap(jax.grad(jax.grad(extended_log)))
+    value, slope, curvature = (
+        jax.jit(jax.vmap(f))
+        for f in (extended_log, jax.grad(extended_log), jax.grad(jax.grad(extended_log)))
+    )
     around = jnp.array([BARRIER - 1e-9, BARRIER + 1e-9])
     for f, tolerance in ((value, 1e-6), (slope, 1e-5), (curvature, 1e-3)):
         low, high = f(around)
@@ -142,7 +159,7 @@ def test_linear_log_determinant_has_no_minimum(double):
     v = jnp.asarray(2 * np.pi / w * np.arange(1, 9))[:, None]  # cos(w v) = 1
     particles = kjko.Particles(jnp.zeros_like(v), v, jnp.zeros(8))
     problem = kjko.Problem(kjko.External(free))
-    stage, _ = kjko.Lie().prepare(problem, None, particles, ZERO, 0.1)
+    stage = prepared(kjko.Lie(), problem, particles, 0.1)
 
     def loss(log_det, c):
         return float(loss_of(lambda x, v: c * jnp.sin(w * v) / w, problem, stage, 0.1, log_det))

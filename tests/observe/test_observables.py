@@ -47,7 +47,7 @@ def record_of(problem, particles, splitting=None, step=0, info=None, start=None)
 
 def info_with(u, particles, loss_heldout=jnp.nan, when=1.0):
     fit = FitInfo(jnp.asarray(-0.25), jnp.asarray(loss_heldout), 7)
-    applied = Applied(u, particles, jnp.asarray(when))
+    applied = Applied(u, particles, jnp.asarray(when), True)
     return SequentialInfo(fit, applied, jnp.asarray(0.5))
 
 

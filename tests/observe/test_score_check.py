@@ -8,7 +8,7 @@ import pytest
 
 import kjko
 from kjko.interfaces import Applied
-from kjko.observe import ScoreCheck, Start
+from kjko.observe import ScoreCheck
 from kjko.observe.score_check import _least_error
 from kjko.simulation import take_step
 
@@ -34,7 +34,7 @@ def check(law, score, n=20_000, seed=0):
     box = kjko.Box(law.position.length) if law is WAVE else None
     flow = kjko.External(lambda x: 0.0 * jnp.sum(x))
     problem = kjko.Problem(flow, kjko.FokkerPlanck(RATE, TEMPERATURE), law, box)
-    return float(_least_error(problem, Applied(u, particles, jnp.asarray(0.5))))
+    return float(_least_error(problem, Applied(u, particles, jnp.asarray(0.5), True)))
 
 
 @pytest.mark.parametrize("law", [SLANTED, WAVE], ids=["slanted", "wave"])
@@ -62,19 +62,33 @@ def test_many_particles_of_a_low_discrepancy_sequence():
     problem = kjko.Problem(
         kjko.External(lambda x: 0.5 * x @ x), kjko.FokkerPlanck(RATE, TEMPERATURE)
     )
-    assert float(_least_error(problem, Applied(u, particles, jnp.asarray(0.5)))) < 0.01
+    assert float(_least_error(problem, Applied(u, particles, jnp.asarray(0.5), True))) < 0.01
+
+
+ADAM = kjko.Adam(steps=2)
+IN_TIME = kjko.AffineInTime(2, 1.0)
 
 
 @pytest.mark.parametrize(
-    "splitting, is_known", [(kjko.StrangMidpoint(), True), (kjko.SymplecticEuler(), False)]
+    "method, is_known",
+    [
+        (kjko.JKO(kjko.Affine(2), ADAM), True),
+        (kjko.JKO(kjko.Affine(2), ADAM, kjko.SymplecticEuler()), False),
+        (kjko.JKO(kjko.Affine(2), ADAM, log_det="linear"), False),
+        (kjko.Score(kjko.Affine(2), ADAM), True),
+        (kjko.ScoreEndToEnd(IN_TIME), True),
+        (kjko.ScoreEndToEnd(IN_TIME, splitting=kjko.SymplecticEuler()), False),
+    ],
+    ids=["jko", "jko before", "jko linear", "score", "end to end", "end to end before"],
 )
-def test_where_the_control_is_a_score(splitting, is_known):
+def test_where_the_control_is_a_score(method, is_known):
+    """Rate 8, so that a step is cut where it can be."""
     particles = kjko.sample(SLANTED, 200)
-    problem = kjko.Problem(kjko.External(lambda x: 0.5 * x @ x))
-    method = kjko.JKO(kjko.Affine(2), kjko.Adam(steps=2), splitting)
+    well, collisions = kjko.External(lambda x: 0.5 * x @ x), kjko.FokkerPlanck(8.0)
+    problem = kjko.Problem(well, collisions)
     state, info = take_step(problem, method, method.init(problem, particles, 0.1))
-    check = ScoreCheck().prepare(Start(problem, method, particles))
+    check = ScoreCheck()
     assert (check.record(problem, state, info, {})["score_check"] is not None) == is_known
-    few = Applied(info.applied.u[:50], jax.tree.map(lambda a: a[:50], particles), info.applied.when)
+    few = jax.tree.map(lambda a: a[:50] if a.ndim else a, info.applied)
     info = eqx.tree_at(lambda i: i.applied, info, few)
     assert check.record(problem, state, info, {})["score_check"] is None

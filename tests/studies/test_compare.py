@@ -194,9 +194,10 @@ def test_a_method_by_its_name_alone(method, name, tmp_path):
     assert (records[-1]["free_energy"] is None) == (method == "langevin")
 
 
-@pytest.mark.parametrize("name", ["gaussian-1d", "double-well-1d"])
-def test_verify(name, tmp_path):
-    start(load(name, ["particles.number=400", "solver.end_time=0.5"]), tmp_path / "run")
+@pytest.mark.parametrize(("name", "number"), [("gaussian-1d", 400), ("double-well-1d", 2000)])
+def test_verify(name, number, tmp_path):
+    """The second is the compiled step of `test_against_a_grid`."""
+    start(load(name, [f"particles.number={number}", "solver.end_time=0.5"]), tmp_path / "run")
     result = command("verify", "run")
     assert result.exit_code == 0, result.stderr
     heading, *rows, figure = result.stdout.splitlines()
@@ -263,7 +264,7 @@ def test_what_verify_refuses(tmp_path):
 
 def test_errors_of_a_verified_run_are_small(tmp_path):
     """The default fit of a Gaussian problem, from a quiet start: near the exact law throughout."""
-    newton = ["solver.control.kind=fourier-hermite", "solver.fit.kind=newton"]
+    newton = ["solver.control={kind='splines'}", "solver.fit={kind='newton'}"]
     few = ["particles.number=2000", "solver.end_time=1.0", "output.snapshot_times=[0.5]"]
     start(load("gaussian-1d", [*newton, *few]), tmp_path / "run")
     result = verify(read_case(tmp_path / "run"), tmp_path / "run")

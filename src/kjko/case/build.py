@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from kjko.case import plasma
+from kjko.case import plasma_warnings
 from kjko.case.checks import BadInput, at, check_range, vector
 from kjko.case.coupling import couples
 from kjko.case.equation import collisions
@@ -61,7 +61,7 @@ def build(case: CaseTable) -> Experiment:
         particles = _particles(case.particles, problem, here)
         here = here._replace(fitted=_fitted(case, len(particles.log_f)))
         method = _method(solver, here)
-        plasma.warn(problem, len(particles.log_f), case.particles.sampling)
+        plasma_warnings.warn(problem, len(particles.log_f), case.particles.sampling)
         experiment = Experiment(
             problem,
             method,

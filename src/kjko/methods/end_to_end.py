@@ -20,7 +20,8 @@ from kjko.interfaces import (
     FitInfo,
     TimeDependentControl,
 )
-from kjko.methods.parts import check_flow, first_state, next_state
+from kjko.methods.checks import check_flow
+from kjko.methods.states import first_state, next_state
 from kjko.problem import Problem
 from kjko.splitting.transport import BLOCK
 

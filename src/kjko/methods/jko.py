@@ -78,6 +78,10 @@ class JKO(AbstractSequential):
             return 'its log-determinants are the linear ones; take log_det = "exact"'
         return super().no_map
 
+    @property
+    def exact(self) -> bool:
+        return self.log_det == "exact" and self.splitting.acts_after
+
     def init(self, problem: Problem, particles: Particles, time_step: Any, seed: Any = 0) -> State:
         state = super().init(problem, particles, time_step, seed)
         if not self._resolves:

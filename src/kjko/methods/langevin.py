@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Key
 
 from kjko.core import Particles, Stage, State
 from kjko.interfaces import AbstractMethod, AbstractSplitting, AbstractStepInfo
-from kjko.methods.parts import check_flow, first_state, next_state
+from kjko.methods.checks import check_flow
+from kjko.methods.states import first_state, next_state
 from kjko.problem import Problem
 from kjko.splitting import StrangMidpoint
 

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 from kjko.core import Bath, Particles, Response, Stage
 from kjko.fit import Adam
 from kjko.interfaces import AbstractSplitting, Applied, FieldState, TimeDependentControl
-from kjko.methods.collision import odd_number
 from kjko.methods.end_to_end import AbstractEndToEnd
+from kjko.methods.substeps import odd_number
 from kjko.problem import Problem
 from kjko.splitting import StrangMidpoint
 from kjko.splitting.stage import stage_at
@@ -80,7 +80,7 @@ class ScoreEndToEnd(AbstractEndToEnd):
             by = response(lambda x, v: control(t, x, v), stage)
             moved = move(stage, by, dt, log_determinant(by, dt))
             here = Particles(stage.x, stage.v, stage.log_f)
-            applied = Applied(by.u, here, jnp.zeros((), by.u.dtype), exact=False)
+            applied = Applied(by.u, here, jnp.zeros((), by.u.dtype), False)
             det_min = jnp.min(determinant(by.matrix, dt))
         before = Particles(stage.x_free, stage.v_free, stage.log_f)
         moved = problem.collisions.conserve(before, moved)
@@ -118,7 +118,7 @@ def _collide(
         moved = move(stage, by, h, log_determinant(by, h))
         dets = (determinant(first.matrix, h / 2), determinant(matrix, h))
         lowest = jnp.minimum(lowest, jnp.minimum(*(jnp.min(det) for det in dets)))
-        told = Applied(second.u, middle, jnp.asarray(0.5, second.u.dtype))
+        told = Applied(second.u, middle, jnp.asarray(0.5, second.u.dtype), True)
         kept = jax.tree.map(
             lambda new, old: jnp.where(k == substeps // 2, new, old), told, middle_one
         )
@@ -126,5 +126,5 @@ def _collide(
 
     start = Particles(stage.x_free, stage.v_free, stage.log_f)
     infinity = jnp.asarray(jnp.inf, stage.v.dtype)
-    nothing = Applied(jnp.zeros_like(stage.v), start, jnp.zeros_like(infinity))
+    nothing = Applied(jnp.zeros_like(stage.v), start, jnp.zeros_like(infinity), True)
     return jax.lax.fori_loop(0, substeps, substep, (start, nothing, infinity))

@@ -23,10 +23,11 @@ from kjko.interfaces import (
     FieldState,
     FitInfo,
 )
-from kjko.methods.collision import ATTEMPTS, Progress, in_parts, strain
-from kjko.methods.parts import check_control, check_fit, check_flow, first_state, next_state
+from kjko.methods.checks import check_control, check_fit, check_flow
 from kjko.methods.passage import Part, Passage
 from kjko.methods.resolution import Equilibrium, Resolution
+from kjko.methods.states import first_state, next_state
+from kjko.methods.substeps import ATTEMPTS, Progress, in_parts, strain
 from kjko.problem import Problem
 from kjko.splitting.stage import stage_at
 from kjko.splitting.transport import determinant, move, response
@@ -80,11 +81,19 @@ class AbstractSequential(AbstractMethod):
     @property
     def no_map(self) -> str | None:
         splitting = type(self.splitting)
-        if self.splitting.acts_after and splitting.undo_finish is not AbstractSplitting.undo_finish:
-            return None
-        return (
-            f"in {splitting.__name__} the control acts before the flow; take StrangMidpoint or Lie"
-        )
+        if not self.splitting.acts_after:
+            return (
+                f"in {splitting.__name__} the control acts before the flow; take StrangMidpoint or"
+                " Lie"
+            )
+        if splitting.undo_finish is AbstractSplitting.undo_finish:
+            return f"{splitting.__name__} has no undo_prepare and undo_finish"
+        return None
+
+    @property
+    def exact(self) -> bool:
+        """Of what was `Applied`."""
+        return self.splitting.acts_after
 
     @abc.abstractmethod
     def subproblem(
@@ -167,7 +176,7 @@ class AbstractSequential(AbstractMethod):
             particles=problem.collisions.conserve(before, moved),
             memory=Memory(control, fraction, memory.limit, memory.equilibrium),
             fit=fit,
-            applied=Applied(by.u, there, jnp.asarray(when, by.u.dtype), self.no_map is None),
+            applied=Applied(by.u, there, jnp.asarray(when, by.u.dtype), self.exact),
             det_min=det_min(by, h, dt),
             strain=stretch,
             parts=_with_rows(Part(control, fraction, dt, resolved), lambda leaf: leaf[None]),
@@ -187,10 +196,8 @@ class AbstractSequential(AbstractMethod):
         start = _nothing_done(stage, memory)
         part = Part(memory.control, dt, dt, self.unresolved(stage, memory.equilibrium))
         many = _with_rows(part, lambda leaf: jnp.zeros((ATTEMPTS, *leaf.shape), leaf.dtype))
-        none = Applied(
-            jnp.zeros_like(stage.v), start.particles, jnp.zeros_like(dt), self.no_map is None
-        )
-        start = start._replace(applied=none, parts=many, det_min=jnp.inf * start.det_min)
+        u = Applied(jnp.zeros_like(stage.v), start.particles, jnp.zeros_like(dt), self.exact)
+        start = start._replace(applied=u, parts=many, det_min=jnp.inf * start.det_min)
         _, static = eqx.partition(start, eqx.is_array)
 
         def attempt(progress, length, arrays):

@@ -106,7 +106,7 @@ class VelocityMatching(AbstractEndToEnd):
         det = determinant(second @ (identity + dt / 2 * first), dt)
         moved = _moved(particles, w, dt, det)  # z at t + dt
         bath = bath_of(problem, half)
-        applied = Applied(-bath.rate[:, None] * w[:, :d], half, jnp.asarray(0.5, w.dtype))
+        applied = Applied(-bath.rate[:, None] * w[:, :d], half, jnp.asarray(0.5, w.dtype), True)
         return moved, field, applied, jnp.min(det)
 
     def explore(

@@ -14,7 +14,7 @@ from kjko.initial import AbstractLaw
 from kjko.interfaces import AbstractFlow, Potential
 from kjko.problem import Problem
 from kjko.reference import grid_ends
-from kjko.reference.collision import own_moments, relax_rows, relaxation
+from kjko.reference.grid_collision import own_moments, relax_rows, relaxation
 from kjko.reference.grid_density import GridDensity, grid_density
 from kjko.reference.grid_splitting import (
     Density,

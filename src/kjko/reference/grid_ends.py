@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +22,7 @@ Nodes = Float[np.ndarray, " m"]
 def potential_at(potential: Callable, x: Nodes) -> tuple[Nodes, Nodes]:
     """φ and φ' at the nodes, of a potential that is a function of one position (1)."""
     with jax.enable_x64(True):
-        value_and_slope = jax.vmap(jax.value_and_grad(in_double(potential)))
-        value, slope = value_and_slope(jnp.asarray(x)[:, None])
+        value, slope = _values_and_slopes(in_double(potential), jnp.asarray(x)[:, None])
         return np.asarray(value), np.asarray(slope)[:, 0]
 
 
@@ -43,9 +43,18 @@ def temperature_of(law: AbstractLaw) -> float:
 def log_law(law: AbstractLaw, x: Nodes, v: Nodes) -> Float[np.ndarray, "n_x n_v"]:
     """log f of the law at all nodes."""
     with jax.enable_x64(True):
-        density = in_double(law).log_density
-        rows = jax.vmap(jax.vmap(density, (None, 0)), (0, None))
-        return np.asarray(rows(jnp.asarray(x)[:, None], jnp.asarray(v)[:, None]))
+        log_f = _log_densities(in_double(law), jnp.asarray(x)[:, None], jnp.asarray(v)[:, None])
+        return np.asarray(log_f)
+
+
+@eqx.filter_jit
+def _values_and_slopes(potential, x):
+    return jax.vmap(jax.value_and_grad(potential))(x)
+
+
+@eqx.filter_jit
+def _log_densities(law, x, v):
+    return jax.vmap(jax.vmap(law.log_density, (None, 0)), (0, None))(x, v)
 
 
 def check_dimension(law: AbstractLaw) -> None:

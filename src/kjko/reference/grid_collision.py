@@ -71,7 +71,8 @@ def exponential(operator: csr_array, f: Matrix) -> Matrix:
     """exp(A) f for an operator A that keeps Σf and has no negative entry off its diagonal.
 
     With A = r (P − I) and r the largest rate at which a cell is left, P is a matrix of
-    probabilities and exp(A) = e^{−r} Σ rᵏ/k! Pᵏ, a mean: nothing cancels (uniformisation).
+    probabilities and exp(A) = e^{−r} Σ rᵏ/k! Pᵏ, a mean: nothing cancels (uniformisation). For
+    r up to 700, beyond which e^{−r} is no number.
     """
     rate = -float(operator.diagonal().min())
     chances = csr_array(operator / rate + eye_array(len(f)))

@@ -6,7 +6,7 @@ import pytest
 
 import kjko
 from kjko.core import Bath
-from kjko.methods.collision import in_parts, odd_number
+from kjko.methods.substeps import in_parts, odd_number
 
 INFINITE = jnp.asarray(jnp.inf)
 
