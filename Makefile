@@ -12,8 +12,8 @@ run: .venv/installed
 # Most of the suite is compilation: LLVM without optimisation takes half of it. BLAS has small matrices, and its
 # threads would wait for each other.
 test: .venv/installed
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
-	    --xla_cpu_use_fusion_emitters=false" $(BIN)/python -m pytest -n 2 --dist loadfile
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 XLA_FLAGS="--xla_backend_optimization_level=0 \
+	    --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m slow

@@ -92,7 +92,7 @@ class AbstractSequential(AbstractMethod):
 
     @property
     def exact(self) -> bool:
-        """Of what was `Applied`."""
+        """Whether its best control is the one that `Applied` tells of, not to first order only."""
         return self.splitting.acts_after
 
     @abc.abstractmethod
