@@ -12,10 +12,7 @@ class Kurtosis(AbstractObservable):
 
     keys: ClassVar[tuple[str, ...]] = ("kurtosis",)
 
-    def measure(self, problem, state):
+    def measure(self, problem, state, info):
         v = state.particles.v
         z = (v - jnp.mean(v, axis=0)[None]) / jnp.std(v, axis=0)[None]
         return {"kurtosis": jnp.mean(z**4, axis=0) - 3}
-
-    def record(self, problem, state, info, measured):
-        return {"kurtosis": measured["kurtosis"].tolist()}

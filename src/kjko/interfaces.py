@@ -41,6 +41,7 @@ Control = Callable[[Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " d"
 TimeDependentControl = Callable[  # (t, x, v) -> u, or all of (x', v') where both are learned
     [Float[Array, ""], Float[Array, " d_x"], Float[Array, " d"]], Float[Array, " m"]
 ]
+Measured = Mapping[str, np.ndarray]  # what an observable has measured, on the host
 Record = dict[str, Any]  # a line of series.jsonl
 
 # ------------------------------------------------------------------------------------ the equation
@@ -480,21 +481,17 @@ class AbstractObservable(eqx.Module):
         """Itself, with all that is found out once, at the start of a run."""
         return self
 
-    def measure(self, problem: "Problem", state: State) -> dict[str, Array]:
-        """Arrays of a state, compiled together with those of the other observables."""
-        return {}
-
     @abc.abstractmethod
-    def record(
-        self,
-        problem: "Problem",
-        state: State,
-        info: AbstractStepInfo | None,
-        measured: Mapping[str, np.ndarray],
-    ) -> Record:
-        """Numbers and lists by `keys`, on the host, from what `measure` gave and from what the step
-        that led to the state has told; `info` is None at t = 0.
+    def measure(
+        self, problem: "Problem", state: State, info: AbstractStepInfo | None
+    ) -> dict[str, Array]:
+        """Arrays of a state and of what the step that led to it has told, None at t = 0; compiled
+        together with those of the other observables.
         """
+
+    def record(self, problem: "Problem", state: State, measured: Measured) -> Record:
+        """Numbers and lists by `keys`, on the host; as they were measured, if not overridden."""
+        return {key: measured[key].tolist() if key in measured else None for key in self.keys}
 
 
 class SnapshotFormat(Protocol):

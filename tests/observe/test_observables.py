@@ -348,7 +348,8 @@ def test_drift_error_in_a_bath_of_the_particles(double):
     state = eqx.tree_at(lambda s: s.step, state, jnp.asarray(4))
     for when, expected in ((0.5, pytest.approx(0.09, rel=1e-10)), (1.0, None)):
         info = info_with(jnp.asarray(u + 0.3), particles, when=when)
-        found = kjko.DriftError(Known()).record(problem, state, info, {})
+        observable = kjko.DriftError(Known())
+        found = observable.record(problem, state, observable.measure(problem, state, info))
         assert found == {"drift_error": expected}
 
 

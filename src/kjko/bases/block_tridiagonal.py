@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 
@@ -23,7 +24,7 @@ def factor(diagonal: Float[Array, "m w w"], upper: Float[Array, "m w w"]) -> Fac
     def step(carry, blocks):
         on, above = blocks
         lower = jnp.linalg.cholesky(on - carry)
-        coupling = jax.scipy.linalg.solve_triangular(lower, above, lower=True)
+        coupling = _forward(lower, above)
         return coupling.T @ coupling, Factor(lower, coupling)
 
     return jax.lax.scan(step, jnp.zeros_like(diagonal[0]), (diagonal, upper))[1]
@@ -34,14 +35,19 @@ def solve(of: Factor, right: Float[Array, "m w"]) -> Float[Array, "m w"]:
 
     def forward(carry, row):
         lower, coupling, r = row
-        y = jax.scipy.linalg.solve_triangular(lower, r - carry, lower=True)
+        y = _forward(lower, r - carry)
         return coupling.T @ y, y
 
     def backward(later, row):
         lower, coupling, y = row
-        c = jax.scipy.linalg.solve_triangular(lower, y - coupling @ later, lower=True, trans=1)
+        c = solve_triangular(lower.T, y - coupling @ later)
         return c, c
 
     zero = jnp.zeros_like(right[0])
     y = jax.lax.scan(forward, zero, (of.lower, of.coupling, right))[1]
     return jax.lax.scan(backward, zero, (of.lower, of.coupling, y), reverse=True)[1]
+
+
+def _forward(lower: Float[Array, "w w"], right: Float[Array, "w ..."]) -> Float[Array, "w ..."]:
+    """lower⁻¹ right, by its transpose: LAPACK wants columns, so that this needs no copy."""
+    return solve_triangular(lower.T, right, trans=1)

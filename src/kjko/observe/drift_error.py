@@ -1,14 +1,17 @@
 """The control against that of a known law."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from kjko.core import Bath, State
-from kjko.interfaces import AbstractCollisions, AbstractObservable, AbstractStepInfo, Record
+from kjko.core import State
+from kjko.interfaces import (
+    AbstractObservable,
+    AbstractStepInfo,
+    Measured,
+    Record,
+)
 from kjko.observe.start import Start, step_length, time_of
 from kjko.problem import Problem
 from kjko.reference import KnownLaw, score_error
@@ -26,31 +29,24 @@ class DriftError(AbstractObservable):
     def prepare(self, start: Start) -> "DriftError":
         return self if self.law is not None else DriftError(start.exact)
 
-    def record(
-        self,
-        problem: Problem,
-        state: State,
-        info: AbstractStepInfo | None,
-        measured: Mapping[str, np.ndarray],
-    ) -> Record:
-        applied, law = None if info is None else info.applied, self.law
-        if applied is None or law is None:
-            return {"drift_error": None}
-        time = time_of(state) - (1 - float(applied.when)) * step_length(state)
-        bath = _bath(problem.collisions, applied.particles.x, applied.particles.v)
-        if bath is None or not law.knows(time):
-            return {"drift_error": None}
-        x, v, u, velocity = (
-            np.asarray(a, dtype=float)
-            for a in (applied.particles.x, applied.particles.v, applied.u, bath.velocity)
-        )
-        rate, temperature = (np.asarray(a, dtype=float) for a in (bath.rate, bath.temperature))
-        error = score_error(law, time, x, v, u, rate, velocity, temperature)
-        return {"drift_error": error}
+    def measure(
+        self, problem: Problem, state: State, info: AbstractStepInfo | None
+    ) -> dict[str, Array]:
+        applied = None if info is None else info.applied
+        if applied is None or self.law is None:
+            return {}
+        x, v = applied.particles.x, applied.particles.v
+        bath = problem.collisions.freeze(x, v)
+        if bath is None:
+            return {}
+        of_bath = {"rate": bath.rate, "velocity": bath.velocity, "temperature": bath.temperature}
+        return {"x": x, "v": v, "u": applied.u, **of_bath, "when": applied.when}
 
-
-@eqx.filter_jit
-def _bath(
-    collisions: AbstractCollisions, x: Float[Array, "n d_x"], v: Float[Array, "n d"]
-) -> Bath | None:
-    return collisions.freeze(x, v)
+    def record(self, problem: Problem, state: State, measured: Measured) -> Record:
+        if self.law is None or not measured:
+            return {"drift_error": None}
+        known = {name: np.asarray(values, dtype=float) for name, values in measured.items()}
+        time = time_of(state) - (1 - float(known.pop("when"))) * step_length(state)
+        if not self.law.knows(time):
+            return {"drift_error": None}
+        return {"drift_error": score_error(self.law, time, **known)}

@@ -1,14 +1,12 @@
 """Energies and momentum."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from kjko.core import State
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
 from kjko.problem import Problem
 
 
@@ -27,7 +25,9 @@ class Energies(AbstractObservable):
         "momentum",
     )
 
-    def measure(self, problem: Problem, state: State) -> dict[str, Array]:
+    def measure(
+        self, problem: Problem, state: State, info: AbstractStepInfo | None
+    ) -> dict[str, Array]:
         particles, mass = state.particles, problem.mass.astype(state.particles.v.dtype)
         own = problem.flow.energies(state.field, particles, mass)
         return {
@@ -36,13 +36,7 @@ class Energies(AbstractObservable):
             **{f"of {name}": energy for name, energy in own.items()},
         }
 
-    def record(
-        self,
-        problem: Problem,
-        state: State,
-        info: AbstractStepInfo | None,
-        measured: Mapping[str, np.ndarray],
-    ) -> Record:
+    def record(self, problem: Problem, state: State, measured: Measured) -> Record:
         own = {k[3:]: float(e) for k, e in measured.items() if k.startswith("of ")}
         return {
             "energy_kinetic": float(measured["kinetic"]),

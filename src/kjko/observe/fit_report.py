@@ -1,13 +1,14 @@
 """What the fit of a step reports."""
 
-from collections.abc import Mapping
+import math
 from typing import ClassVar
 
 import jax
-import numpy as np
+import jax.numpy as jnp
+from jaxtyping import Array
 
 from kjko.core import State
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
 from kjko.observe.start import Start
 from kjko.problem import Problem
 
@@ -35,22 +36,27 @@ class FitReport(AbstractObservable):
         bath = jax.eval_shape(start.problem.collisions.freeze, x, v)
         return FitReport(bath is not None)
 
-    def record(
-        self,
-        problem: Problem,
-        state: State,
-        info: AbstractStepInfo | None,
-        measured: Mapping[str, np.ndarray],
-    ) -> Record:
-        record: Record = dict.fromkeys(self.keys)
+    def measure(
+        self, problem: Problem, state: State, info: AbstractStepInfo | None
+    ) -> dict[str, Array]:
         if info is None or info.fit is None:
-            return record
-        held = float(info.fit.loss_heldout)
-        record["loss"] = float(info.fit.loss) if self.collides else None
-        record["loss_heldout"] = None if np.isnan(held) else held
-        of_values = {"fit_r2": info.fit.explained, "unresolved": info.fit.unresolved}
-        known = {key: float(number) for key, number in of_values.items()}
-        record |= {key: None if np.isnan(number) else number for key, number in known.items()}
-        record["fit_iterations"] = int(info.fit.iterations)
-        record["det_min"] = None if info.det_min is None else float(info.det_min)
+            return {}
+        fit = info.fit
+        measured = {
+            "loss_heldout": fit.loss_heldout,
+            "fit_r2": jnp.asarray(fit.explained),
+            "unresolved": jnp.asarray(fit.unresolved),
+            "fit_iterations": jnp.asarray(fit.iterations),
+        }
+        if self.collides:
+            measured["loss"] = fit.loss
+        if info.det_min is not None:
+            measured["det_min"] = info.det_min
+        return measured
+
+    def record(self, problem: Problem, state: State, measured: Measured) -> Record:
+        record = super().record(problem, state, measured)
+        for key in ("loss_heldout", "fit_r2", "unresolved"):
+            if record[key] is not None and math.isnan(record[key]):
+                record[key] = None
         return record

@@ -1,7 +1,6 @@
 """Entropy, free energy and relative entropy."""
 
 import math
-from collections.abc import Mapping
 from typing import ClassVar
 
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from kjko.core import State
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
 from kjko.observe.start import Start
 from kjko.problem import Problem
 
@@ -48,7 +47,9 @@ class Entropies(AbstractObservable):
         known = None if law is None else np.asarray(law.log_normaliser)
         return Entropies(known, start.method.carries_density)
 
-    def measure(self, problem: Problem, state: State) -> dict[str, Array]:
+    def measure(
+        self, problem: Problem, state: State, info: AbstractStepInfo | None
+    ) -> dict[str, Array]:
         particles, one = state.particles, jnp.ones((), state.particles.v.dtype)
         own = problem.flow.energies(state.field, particles, one)
         measured = {
@@ -61,13 +62,7 @@ class Entropies(AbstractObservable):
             return measured
         return measured | _missing(problem, state, jnp.asarray(self.log_normaliser, one.dtype))
 
-    def record(
-        self,
-        problem: Problem,
-        state: State,
-        info: AbstractStepInfo | None,
-        measured: Mapping[str, np.ndarray],
-    ) -> Record:
+    def record(self, problem: Problem, state: State, measured: Measured) -> Record:
         record: Record = dict.fromkeys(self.keys)
         if not self.carries_density:
             return record
@@ -80,7 +75,7 @@ class Entropies(AbstractObservable):
         return record
 
     def _of(
-        self, problem: Problem, measured: Mapping[str, np.ndarray], correction: float
+        self, problem: Problem, measured: Measured, correction: float
     ) -> dict[str, float | None]:
         """The three of them, with a number added to log f."""
         mass, log_f = float(problem.mass), float(measured["log_f"]) + correction

@@ -1,6 +1,5 @@
 """Marginals against those of the stationary law."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -8,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kjko.core import State
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.interfaces import AbstractObservable, AbstractStepInfo
 from kjko.observe.bins import Bins, histogram
 from kjko.observe.start import Start
 from kjko.problem import Problem
@@ -25,7 +24,9 @@ class Marginals(AbstractObservable):
     def prepare(self, start: Start) -> "Marginals":
         return Marginals(start.bins)
 
-    def measure(self, problem: Problem, state: State) -> dict[str, Array]:
+    def measure(
+        self, problem: Problem, state: State, info: AbstractStepInfo | None
+    ) -> dict[str, Array]:
         bins, particles = self.bins, state.particles
         if bins is None:
             return {}
@@ -38,15 +39,6 @@ class Marginals(AbstractObservable):
             for key, (values, edges, mass) in coordinates.items()
             if mass is not None
         }
-
-    def record(
-        self,
-        problem: Problem,
-        state: State,
-        info: AbstractStepInfo | None,
-        measured: Mapping[str, np.ndarray],
-    ) -> Record:
-        return {key: measured[key].tolist() if key in measured else None for key in self.keys}
 
 
 def marginal_kl(

@@ -41,15 +41,18 @@ class Observer:
         the caller; None where a quantity has no meaning.
         """
         record: Record = {"step": int(state.step), "time": time_of(state)}
-        measured: Any = jax.device_get(_measure(self.observables, self.problem, state))
+        measured: Any = jax.device_get(_measure(self.observables, self.problem, state, info))
         with np.errstate(all="ignore"):  # what is not finite is for `check` to tell
             for each, values in zip(self.observables, measured, strict=True):
-                record |= each.record(self.problem, state, info, values)
+                record |= each.record(self.problem, state, values)
         return record | {"seconds": None}
 
 
 @eqx.filter_jit
 def _measure(
-    observables: tuple[AbstractObservable, ...], problem: Problem, state: State
+    observables: tuple[AbstractObservable, ...],
+    problem: Problem,
+    state: State,
+    info: AbstractStepInfo | None,
 ) -> list[dict[str, Array]]:
-    return [each.measure(problem, state) for each in observables]
+    return [each.measure(problem, state, info) for each in observables]

@@ -1,14 +1,12 @@
 """Where particles are, however often they have gone round a box: drift and diffusion."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from kjko.core import State
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
+from kjko.interfaces import AbstractObservable, AbstractStepInfo
 from kjko.problem import Problem
 
 
@@ -23,18 +21,11 @@ class Positions(AbstractObservable):
 
     keys: ClassVar[tuple[str, ...]] = ("position_mean", "position_variance")
 
-    def measure(self, problem: Problem, state: State) -> dict[str, Array]:
+    def measure(
+        self, problem: Problem, state: State, info: AbstractStepInfo | None
+    ) -> dict[str, Array]:
         x = unwrapped(problem, state)
         return {"position_mean": jnp.mean(x, axis=0), "position_variance": jnp.var(x, axis=0)}
-
-    def record(
-        self,
-        problem: Problem,
-        state: State,
-        info: AbstractStepInfo | None,
-        measured: Mapping[str, np.ndarray],
-    ) -> Record:
-        return {key: measured[key].tolist() for key in self.keys}
 
 
 def unwrapped(problem: Problem, state: State) -> Float[Array, "n d_x"]:

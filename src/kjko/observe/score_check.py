@@ -1,10 +1,8 @@
 """The score of the particles against their own law, by integration by parts."""
 
 import math
-from collections.abc import Mapping
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +11,7 @@ from jaxtyping import Array, Float
 from kjko.bases.scales import Scales
 from kjko.core import Particles, State
 from kjko.core.rows import spread_rows
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Applied, Record
+from kjko.interfaces import AbstractObservable, AbstractStepInfo, Applied, Measured, Record
 from kjko.problem import Problem
 
 FIELDS, SEED = 16, 0  # ridges in directions that are drawn once and for all
@@ -37,21 +35,19 @@ class ScoreCheck(AbstractObservable):
 
     keys: ClassVar[tuple[str, ...]] = ("score_check",)
 
-    def record(
-        self,
-        problem: Problem,
-        state: State,
-        info: AbstractStepInfo | None,
-        measured: Mapping[str, np.ndarray],
-    ) -> Record:
+    def measure(
+        self, problem: Problem, state: State, info: AbstractStepInfo | None
+    ) -> dict[str, Array]:
         applied = None if info is None else info.applied
         if applied is None or not applied.exact or len(applied.u) < FEWEST:
-            return {"score_check": None}
-        number = float(_least_error(problem, applied))
-        return {"score_check": number if np.isfinite(number) else None}
+            return {}
+        return {"score_check": _least_error(problem, applied)}
+
+    def record(self, problem: Problem, state: State, measured: Measured) -> Record:
+        number = super().record(problem, state, measured)["score_check"]
+        return {"score_check": None if number is None or not math.isfinite(number) else number}
 
 
-@eqx.filter_jit
 def _least_error(problem: Problem, applied: Applied) -> Float[Array, ""]:
     everyone = applied.particles
     bath = problem.collisions.freeze(everyone.x, everyone.v)

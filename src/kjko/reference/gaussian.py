@@ -83,7 +83,7 @@ class ExactGaussian(NamedTuple):
         """∇ᵥ log f at particles."""
         mean, covariance = self.at(time)
         z = np.concatenate([x, v], axis=1) - mean
-        return -np.linalg.solve(covariance, z.T).T[:, x.shape[1] :]
+        return -z @ np.linalg.inv(covariance)[:, x.shape[1] :]
 
     def log_f(self, time: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
         """log f at particles."""
