@@ -1,24 +1,18 @@
-"""The figures of a run folder, drawn from its files alone: this module never imports jax."""
+"""The figures of a run folder, drawn from its files alone; with jax only for slices of f."""
 
-import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from scipy.interpolate import LinearNDInterpolator
-from scipy.spatial import QhullError
 
 from kjko.figures import plasma
 from kjko.figures.canvas import COLORS, new_figure, save
+from kjko.figures.density import density
 from kjko.figures.shown import Shown
-from kjko.run.reader import Arrays
 
-CARRIED = 20_000  # particles whose log f is drawn
-NEIGHBOURS = 200  # particles under a kernel of the density map: 7 % of noise
 KL = r"$D_\mathrm{KL}(f\,|\,f_\infty)$"
 
 
@@ -40,7 +34,7 @@ def draw(folder: Path) -> list[Path]:
     run = Shown(folder)
     figures = {name: _over_time(run, panels) for name, panels in _panels(run)}
     if run.snapshots:
-        figures |= {"density": _density(run), "marginals": _marginals(run)}
+        figures |= {"density": density(run), "marginals": _marginals(run)}
     if "field_energy" in run.series:
         figures |= {"field_energy": plasma.field_energy(run)}
         if run.snapshots:
@@ -115,64 +109,6 @@ def _over_time(run: Shown, panels: list[Panel]) -> Figure:
             style = {"ncols": 4, "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.5}
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, **style)
     return figure
-
-
-def _density(run: Shown) -> Figure:
-    """f in one dimension, else the density of (x₁, v₁), over contours of the stationary law, as
-    Figures 3 and 5.
-    """
-    shape = (1, len(run.snapshots), (2.3, 2.5))
-    figure, grid = new_figure(run.title, *shape, sharex=True, sharey=True)
-    is_known = run.has_density and run.number("v") == 1
-    x, v = (np.linspace(*run.view(kind, 0), 240) for kind in "xv")
-    maps = []
-    if is_known:
-        with contextlib.suppress(QhullError):  # particles on a line, or hardly any
-            maps = [carried(run, snapshot, x, v) for snapshot in run.snapshots]
-    if not maps:
-        is_known, maps = False, [_smooth(run, snapshot) for snapshot in run.snapshots]
-    norm = PowerNorm(0.5, 0.0, max(density.max() for density in maps))  # shows thin tails too
-    for axes, snapshot, density in zip(grid[0], run.snapshots, maps, strict=True):
-        at = (x, v) if is_known else (snapshot["edges_x"][0], snapshot["edges_v"][0])
-        image = axes.pcolormesh(*at, density.T, norm=norm, cmap="inferno")
-        if run.stationary:
-            law = np.outer(np.interp(v, *run.target("v", 0)), np.interp(x, *run.target("x", 0)))
-            levels = law.max() * np.array([0.05, 0.2, 0.4, 0.6, 0.8])
-            axes.contour(x, v, law, levels=levels, colors="#7FDBFF", linewidths=0.7)
-        axes.set(xlim=(x[0], x[-1]), ylim=(v[0], v[-1]), facecolor="black", xlabel=run.name("x", 0))
-        axes.set_title(f"$t = {snapshot['time']:g}$", fontsize=10)
-        axes.grid(False)
-    grid[0, 0].set_ylabel(run.name("v", 0))
-    coordinates = f"({run.name('x', 0)}, {run.name('v', 0)})"
-    label = f"$f${coordinates}" if is_known else f"density of {coordinates}"
-    label += "\nlines: stationary law" if run.stationary else ""
-    figure.colorbar(image, ax=grid, label=label, pad=0.01)
-    return figure
-
-
-def carried(run: Shown, snapshot: Arrays, x: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """f at the nodes of a grid, by linear interpolation of the log f that particles carry."""
-    rows = np.random.default_rng(0).permutation(len(snapshot["x1"]))[:CARRIED]
-    points = np.stack([snapshot["x1"], snapshot["v1"]], axis=1)[rows]
-    log_f = snapshot["log_f"][rows].astype(float)
-    if run.periodic:
-        length = snapshot["edges_x"][0][-1] - snapshot["edges_x"][0][0]
-        turns = [points + [turn * length, 0.0] for turn in (-1, 0, 1)]
-        points, log_f = np.concatenate(turns), np.tile(log_f, 3)
-    inside = LinearNDInterpolator(points, log_f, fill_value=-np.inf, rescale=True)
-    return run.mass * np.exp(inside(*np.meshgrid(x, v, indexing="ij")))
-
-
-def _smooth(run: Shown, snapshot: Arrays) -> np.ndarray:
-    """The density of (x₁, v₁) by a Gaussian kernel, as narrow as the number of particles allows."""
-    mass, number = snapshot["histogram_x1_v1"], run.particles
-    # The chance that two particles share a bin: a sum of squares, less each particle's own part.
-    together = max(np.sum(mass**2) - 1 / number, 1 / (number * mass.size))
-    width = np.clip(np.sqrt(NEIGHBOURS / (4 * np.pi * number * together)), 0.5, 6.0)
-    # Periodic along v and an unbounded x too: there is next to nothing at their ends.
-    gain = [np.exp(-2 * (np.pi * width * np.fft.fftfreq(bins)) ** 2) for bins in mass.shape]
-    smooth = np.fft.ifft2(np.fft.fft2(mass) * np.outer(*gain)).real.clip(0.0)
-    return smooth / np.outer(np.diff(snapshot["edges_x"][0]), np.diff(snapshot["edges_v"][0]))
 
 
 def _marginals(run: Shown) -> Figure:

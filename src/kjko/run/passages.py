@@ -63,9 +63,7 @@ def read_passages(path: Path, like: Passage, steps: int) -> list[Passage]:
     except FileNotFoundError:
         pass
     except ValueError as error:
-        raise OSError(
-            f"{path}: cannot be read: {error}; jax has to be in the precision of the run"
-        ) from None
+        raise OSError(f"{path}: cannot be read: {error}") from None
     if len(passages) < steps:
         raise OSError(
             f"{path}: cannot be read: expected what {steps} steps did, got {len(passages)} of them"

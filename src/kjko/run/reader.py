@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kjko.run.formats import FORMATS, HDF5
 from kjko.run.manifest import read_manifest
@@ -177,30 +178,55 @@ class Run:
         state, _ = read_checkpoint(self.folder, like=self.experiment().init())
         return state
 
+    @property
+    def has_passages(self) -> bool:
+        """Whether it has kept what its steps did to phase space."""
+        from kjko.run.passages import PASSAGES
+
+        return (self.folder / PASSAGES).exists()
+
     @cached_property
     def history(self) -> "History":
         """What its steps did to phase space: log f, its score and new particles at any time.
 
-        Needs jax, in the precision of the run. Raises ValueError where the method has no such map,
-        OSError if passages.bin is missing, as by output.passages = false, or damaged.
+        Needs jax, in any precision. Raises ValueError where the method has no such map, OSError if
+        passages.bin is missing, as by output.passages = false, or damaged.
         """
         import equinox as eqx
+        import jax
 
         from kjko.history import History, law_of_map
         from kjko.run.passages import PASSAGES, read_passages
         from kjko.simulation import take_step
 
-        problem, method, *_ = experiment = self.experiment()
-        first = experiment.init()
-        law = law_of_map(problem, method, first.particles)
-        _, info = eqx.filter_eval_shape(take_step, problem, method, first)
-        steps = self.records[-1]["step"] if self.records else 0
-        passages = read_passages(self.folder / PASSAGES, info.passage, steps)
-        return History(problem, law, first, passages)
+        with jax.enable_x64(self.case["solver"].get("precision") == "double"):
+            problem, method, *_ = experiment = self.experiment()
+            first = experiment.init()
+            law = law_of_map(problem, method, first.particles)
+            _, info = eqx.filter_eval_shape(take_step, problem, method, first)
+            steps = self.records[-1]["step"] if self.records else 0
+            passages = read_passages(self.folder / PASSAGES, info.passage, steps)
+            return History(problem, law, first, passages)
 
     def resample(self, n: int, t: float | None = None, seed: int = 0) -> "Particles":
         """See `kjko.history.History.resample`."""
         return self.history.resample(n, t, seed)
+
+    def slice(self, t: float, **coordinates: ArrayLike) -> "xarray.DataArray":
+        """f on a mesh, `run.slice(2.0, x1=np.linspace(-3, 3, 61), v1=[0, 1], x2=0.5)`: see
+        `kjko.sections.slice_of`.
+        """
+        from kjko.sections import slice_of
+
+        return slice_of(self.history, t, coordinates)
+
+    def marginal(self, t: float, **coordinates: ArrayLike) -> "xarray.Dataset":
+        """∫f over what is not named, `run.marginal(2.0, x1=np.linspace(-3, 3, 61))`: see
+        `kjko.sections.marginal_of`.
+        """
+        from kjko.sections import marginal_of
+
+        return marginal_of(self.history, t, coordinates)
 
     def control(self) -> "Control":
         """The control of the newest checkpoint, u(x, v), or u(t, x, v) for all times."""
