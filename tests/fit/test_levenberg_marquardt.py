@@ -9,6 +9,7 @@ from problems import asymmetric_problem, collision_stage, jko_step
 
 import kjko
 from kjko.fit import LevenbergMarquardt
+from kjko.fit.levenberg_marquardt import _Unknowns, _Values
 
 
 @jax.jit
@@ -112,3 +113,21 @@ def test_it_goes_on_from_the_last_step(seed):
 def test_what_it_refuses(control, message):
     with pytest.raises(ValueError, match=message):
         kjko.JKO(control, LevenbergMarquardt())
+
+
+def test_how_a_solution_bends(double):
+    """Its derivatives by the unknowns, in closed form, are those of automatic differentiation."""
+    problem = asymmetric_problem(2)
+    stage = stage_of(problem, kjko.sample(problem.law, 30))
+    control = kjko.Gradient(kjko.Ridges(2, 4, key=jax.random.key(0)))
+    control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
+    values = _Values.of(jko_step(problem, 0.1, 0.2).condition(control, stage), 20)
+    c = jax.random.normal(jax.random.key(1), (control.basis.size,))
+    number = values.bending(_Unknowns(control.basis, c, jnp.zeros(()))).shape[1]
+
+    def bend(step):
+        of_c, of_basis, of_potential = jnp.split(step, (c.size, number - 1))
+        return values.bend(_Unknowns(control.basis.trained(of_basis), c + of_c, of_potential[0]))
+
+    found = values.bending(_Unknowns(control.basis, c, jnp.zeros(())))
+    np.testing.assert_allclose(found, jax.jacfwd(bend)(jnp.zeros(number)), atol=1e-10)
