@@ -117,5 +117,7 @@ def test_what_is_asked_wrongly(mixture, tmp_path):
         slice_of(history, 0.0, {"x1": 0.5})
     with pytest.raises(ValueError, match=r"^v1: expected an array to have the marginal on"):
         marginal_of(history, 0.0, {"x1": X, "v1": 0.3})
+    with pytest.raises(ValueError, match=r"^expected a coordinate to be left to integrate over"):
+        marginal_of(history, 0.0, {name: X for name in ("x1", "x2", "v1", "v2")})
     with pytest.raises(ValueError, match=r"^t: expected a time of the run"):
         marginal_of(history, 0.5, {"x1": X})

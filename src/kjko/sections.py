@@ -70,13 +70,15 @@ def marginal_of(
     256 draws from a Gaussian q that is as wide as the particles are there, and a little wider, and
     uniform in the positions of a periodic box.
 
-    Raises ValueError as `slice_of`, and for a coordinate given as a number.
+    Raises ValueError as `slice_of`, for a coordinate given as a number, and if none is left.
     """
     import xarray
 
     along, fixed, names = _sorted_out(history, coordinates)
     if fixed:
         raise ValueError(f"{next(iter(fixed))}: expected an array to have the marginal on")
+    if len(along) == len(names):
+        raise ValueError("expected a coordinate to be left to integrate over; a slice is f itself")
     given = [names.index(name) for name in along]
     draws = _Draws.of(history, t, given)
     nodes = np.stack([a.ravel() for a in np.meshgrid(*along.values(), indexing="ij")], axis=1)

@@ -197,22 +197,22 @@ class _Values(eqx.Module):
         self, at: _Unknowns, r: Float[Array, " n"], damping: Float[Array, ""]
     ) -> tuple[_Unknowns, Float[Array, " n"], Float[Array, ""]]:
         """An iteration: the least damping tried that lowers the residual and folds nowhere."""
-        seen = slice(None, self.fitted)
-        weights, missing = self.weights[seen], r[seen]
+        fitted = slice(None, self.fitted)
+        weights, missing = self.weights[fitted], r[fitted]
         square = missing**2
         typical = jnp.minimum(square, 9 * jnp.median(square))  # nearly all of it, but for outliers
         scale = jnp.sqrt(jnp.sum(weights * typical) / jnp.sum(weights))
         far = jnp.maximum(jnp.abs(missing) / (OUTLIER * scale + jnp.finfo(r.dtype).tiny), 1.0)
         robust = weights / far
-        directions = (a[seen] for a in self.condition_of(at.basis).directions(at.c))
-        matrix = at.basis.tangent(self.condition.stage.take(seen), *directions, at.c)
-        matrix = jnp.concatenate([matrix, self.potential[seen, None]], axis=1)
+        directions = (a[fitted] for a in self.condition_of(at.basis).directions(at.c))
+        matrix = at.basis.tangent(self.condition.stage.take(fitted), *directions, at.c)
+        matrix = jnp.concatenate([matrix, self.potential[fitted, None]], axis=1)
         size = jnp.sqrt(jnp.mean(robust[:, None] * matrix**2, axis=0))
         size = jnp.maximum(size, jnp.finfo(size.dtype).eps * jnp.max(size))
         matrix, bent = matrix / size[None], self.bending(at) / size[None]
         bend = self.bend(at)
-        rough = jnp.mean(bend**2) / jnp.mean(self.condition.right[seen] ** 2)
-        smoothing = SMOOTHING / jnp.maximum(rough, 1.0)
+        rough = jnp.maximum(jnp.mean(bend**2), jnp.finfo(bend.dtype).tiny)
+        smoothing = SMOOTHING * jnp.minimum(jnp.mean(self.condition.right[fitted] ** 2) / rough, 1)
         normal = (matrix * robust[:, None]).T @ matrix / missing.size
         normal += smoothing * bent.T @ bent / bend.size
         right = (matrix * robust[:, None]).T @ missing / missing.size
@@ -220,7 +220,7 @@ class _Values(eqx.Module):
         dead = 1e-6 * jnp.mean(size**2) / size**2  # functions that do nothing yet stay near
 
         def objective(r, bend):
-            return jnp.mean(robust * r[seen] ** 2) + smoothing * jnp.mean(bend**2)
+            return jnp.mean(robust * r[fitted] ** 2) + smoothing * jnp.mean(bend**2)
 
         before = objective(r, bend)
 
