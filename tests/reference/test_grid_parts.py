@@ -195,3 +195,16 @@ def test_tails_that_are_rounding_are_those_of_a_maxwellian():
     np.testing.assert_allclose(density.score(x, v), -v / 1.3, atol=0.05)
     assert 1e-12 < density.floor < 1e-10
     assert density.mass_below < 1e-9
+
+
+def test_tails_stay_below_what_is_resolved():
+    """f∞ falls much faster than f does: log(f/f∞) of the last node that is resolved is huge."""
+    grid = phase_grid(-8.0, 16.0, 12.0, (160, 240))
+    x, v = np.meshgrid(grid.x, grid.v, indexing="ij")
+    shear = np.exp(-0.5 * (x**2 + (v - 1.5 * x) ** 2))
+    density = grid_density(shear, grid, 20 * x**2 + 0.5 * v**2, periodic=False)
+    points = np.random.default_rng(3).uniform([-7.5, -11], [7.5, 11], (5000, 2))
+    log_f = density.log_f(points[:, :1], points[:, 1:])
+    unresolved = (points[:, 0] ** 2 + (points[:, 1] - 1.5 * points[:, 0]) ** 2) > 100
+    assert unresolved.sum() > 500
+    assert log_f[unresolved].max() < np.log(density.floor) + 2  # the spline rings at a kink

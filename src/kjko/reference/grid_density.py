@@ -22,9 +22,10 @@ class GridDensity(NamedTuple):
 
     log f is interpolated by a spline of degree five. The most negative f tells how large the
     rounding and the ringing of f are; where f is not above a thousand times that, `floor`, its
-    logarithm means nothing and log(f/f∞) of the nearest node that is above is taken, so that the
-    tails are those of f∞ (of a Maxwellian where the field is self-consistent). A sample of f has
-    about mass `mass_below` of its particles there. Outside the grid log f is that of its edge.
+    logarithm means nothing: log(f/f∞) of the nearest node that is above is taken, so that the
+    tails are those of f∞ (of a Maxwellian where the field is self-consistent), held to the floor.
+    A sample of f has about mass `mass_below` of its particles there. Outside the grid log f is that
+    of its edge.
     """
 
     f: Density
@@ -65,6 +66,7 @@ def grid_density(f: Density, grid: PhaseGrid, energy: Density, periodic: bool) -
     nearest = distance_transform_edt(below, spacing, return_distances=False, return_indices=True)
     log_ratio = (np.log(np.maximum(f, floor)) + energy)[tuple(np.asarray(nearest))]
     log_f, x = log_ratio - energy, grid.x
+    log_f[below] = np.minimum(log_f[below], np.log(floor))
     if periodic:
         wide = np.arange(-PERIODIC_NODES, len(x) + PERIODIC_NODES)
         log_f, x = log_f[wide % len(x)], x[0] + grid.dx * wide
