@@ -257,7 +257,7 @@ def test_particles_in_their_own_field_keep_the_volume(step, tolerance):
 
 @jax.jit
 def turned_by(particles, flow, dt):
-    return turn(particles, flow, jnp.zeros(()), dt)
+    return turn(particles, flow, None, jnp.zeros(()), dt)
 
 
 def across(frequency):

@@ -1,6 +1,8 @@
 """Explicit volume-preserving maps S(x, v) = (x*, v*) of the flow, equation (20)."""
 
 import abc
+from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -9,6 +11,8 @@ from jaxtyping import Array, Float
 
 from kjko.core import Particles
 from kjko.interfaces import AbstractFlow, FieldState
+
+Parts = tuple[tuple[Callable[..., Particles], float], ...]  # of a map, with their shares of Δt
 
 
 def drift(particles: Particles, dt: Float[Array, ""]) -> Particles:
@@ -31,7 +35,11 @@ def kick(
 
 
 def turn(
-    particles: Particles, flow: AbstractFlow, t: Float[Array, ""], dt: Float[Array, ""]
+    particles: Particles,
+    flow: AbstractFlow,
+    field: FieldState,
+    t: Float[Array, ""],
+    dt: Float[Array, ""],
 ) -> Particles:
     """v̇ = v × Ω over Δt: the rotation by −|Ω|Δt about Ω (Rodrigues), of determinant one."""
 
@@ -52,9 +60,15 @@ def turn(
 
 
 class AbstractMap(eqx.Module):
-    """A volume-preserving map of the flow; log f does not change along it."""
+    """A volume-preserving map of the flow; log f does not change along it.
 
-    @abc.abstractmethod
+    A drift over Δt, `before` it what is done to v at t with the field there, `after` it what is at
+    t + Δt: each a `kick` or a `turn`, with its share of Δt.
+    """
+
+    before: eqx.AbstractClassVar[Parts]
+    after: eqx.AbstractClassVar[Parts]
+
     def __call__(
         self,
         particles: Particles,
@@ -64,8 +78,14 @@ class AbstractMap(eqx.Module):
         dt: Float[Array, ""],
     ) -> tuple[Particles, FieldState]:
         """The particles after a time `dt` from t on, and the field there."""
+        for change, share in self.before:
+            particles = change(particles, flow, field, t, share * dt)
+        particles = drift(particles, dt)  # x at t + dt
+        field = flow.update(field, particles, dt)  # field at t + dt
+        for change, share in self.after:
+            particles = change(particles, flow, field, t + dt, share * dt)
+        return particles, field
 
-    @abc.abstractmethod
     def inverse(
         self,
         particles: Particles,
@@ -77,6 +97,12 @@ class AbstractMap(eqx.Module):
         """Where particles that the map has taken on from t have come from. `fields`: those before
         and after it.
         """
+        for change, share in reversed(self.after):
+            particles = change(particles, flow, fields[1], t + dt, -share * dt)
+        particles = drift(particles, -dt)
+        for change, share in reversed(self.before):
+            particles = change(particles, flow, fields[0], t, -share * dt)
+        return particles
 
     @abc.abstractmethod
     def response(
@@ -97,29 +123,8 @@ class AbstractMap(eqx.Module):
 class DriftKick(AbstractMap):
     """Symplectic Euler, equation (21)."""
 
-    def __call__(
-        self,
-        particles: Particles,
-        flow: AbstractFlow,
-        field: FieldState,
-        t: Float[Array, ""],
-        dt: Float[Array, ""],
-    ) -> tuple[Particles, FieldState]:
-        particles = drift(particles, dt)  # x at t + dt
-        field = flow.update(field, particles, dt)  # field at t + dt
-        particles = turn(particles, flow, t + dt, dt)
-        return kick(particles, flow, field, t + dt, dt), field  # v at t + dt
-
-    def inverse(
-        self,
-        particles: Particles,
-        flow: AbstractFlow,
-        fields: tuple[FieldState, FieldState],
-        t: Float[Array, ""],
-        dt: Float[Array, ""],
-    ) -> Particles:
-        particles = kick(particles, flow, fields[1], t + dt, -dt)
-        return drift(turn(particles, flow, t + dt, -dt), -dt)
+    before: ClassVar[Parts] = ()
+    after: ClassVar[Parts] = ((turn, 1.0), (kick, 1.0))
 
     def response(
         self,
@@ -137,35 +142,8 @@ class StormerVerlet(AbstractMap):
     second order, symmetric.
     """
 
-    def __call__(
-        self,
-        particles: Particles,
-        flow: AbstractFlow,
-        field: FieldState,
-        t: Float[Array, ""],
-        dt: Float[Array, ""],
-    ) -> tuple[Particles, FieldState]:
-        particles = kick(particles, flow, field, t, dt / 2)  # v at t + dt/2
-        particles = turn(particles, flow, t, dt / 2)
-        particles = drift(particles, dt)  # x at t + dt
-        field = flow.update(field, particles, dt)  # field at t + dt
-        particles = turn(particles, flow, t + dt, dt / 2)
-        return kick(particles, flow, field, t + dt, dt / 2), field  # v at t + dt
-
-    def inverse(
-        self,
-        particles: Particles,
-        flow: AbstractFlow,
-        fields: tuple[FieldState, FieldState],
-        t: Float[Array, ""],
-        dt: Float[Array, ""],
-    ) -> Particles:
-        before, after = fields
-        particles = kick(particles, flow, after, t + dt, -dt / 2)
-        particles = turn(particles, flow, t + dt, -dt / 2)
-        particles = drift(particles, -dt)
-        particles = turn(particles, flow, t, -dt / 2)
-        return kick(particles, flow, before, t, -dt / 2)
+    before: ClassVar[Parts] = ((kick, 0.5), (turn, 0.5))
+    after: ClassVar[Parts] = ((turn, 0.5), (kick, 0.5))
 
     def response(
         self,
