@@ -114,7 +114,8 @@ def run(name: str, seed: int, particles: int, until: float) -> dict[str, Any]:
     law = known_law(problem, [k * dt for k in held])
     observables = (kjko.Entropies(), kjko.FitReport(), ScoreCheck(), DriftError(law))
     observer = Observer(Start(problem, method, experiment.particles), observables)
-    state, records, rows = experiment.init(), [], []
+    state, rows = experiment.init(), []
+    records = [observer(state, None)]
     d = experiment.particles.v.shape[1]
     directions = np.random.default_rng(0).normal(size=(DIRECTIONS, 2 * d))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

@@ -12,6 +12,7 @@ import kjko
 from kjko.case import load
 from kjko.reference import closed_form
 from kjko.run import loop
+from kjko.run.checkpoints import NoCheckpoint
 from kjko.run.passages import PASSAGES
 
 SETTINGS = ["particles.number=400", "output.snapshot_times=[0.3]", "solver.end_time=0.6"]
@@ -107,6 +108,21 @@ def test_the_score_without_collisions_is_that_of_the_map(tmp_path):
     ends = [kjko.log_density(run, 0.6, x, np.asarray(v, float) + h) for h in (1e-4, -1e-4)]
     found = kjko.score(run, 0.6, x, v)
     np.testing.assert_allclose(found[:, 0], (ends[0] - ends[1]) / 2e-4, rtol=1e-4, atol=1e-5)
+
+
+def test_of_a_run_in_double_precision(tmp_path):
+    """Without it: the history takes the run's own; the state cannot, and says why."""
+    case = load("gaussian-1d", [*SMALL, "solver.precision=double"])
+    with jax.enable_x64(True):
+        loop.start(case, tmp_path / "run")
+    run = kjko.open_run(tmp_path / "run")
+    t = float(run.columns["time"][-1])
+    last = run.particles(t)
+    found = kjko.log_density(run, t, last["x"], last["v"])
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, last["log_f"], atol=1e-9)
+    with pytest.raises(NoCheckpoint, match=r"float64 where jax has float32.*x64\", True\)"):
+        run.state()
 
 
 def test_what_was_resumed_has_all_of_its_steps(tmp_path):

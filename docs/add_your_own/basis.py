@@ -4,12 +4,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from kjko.bases.dense import dense_by_forward_mode
+from kjko.bases.dense import AbstractStored
 from kjko.bases.scales import Scales
-from kjko.interfaces import AbstractBasis
 
 
-class Cubics(AbstractBasis):
+class Cubics(AbstractStored):
     """All products of up to three scaled coordinates of (x, v)."""
 
     scales: Scales
@@ -38,9 +37,3 @@ class Cubics(AbstractBasis):
         ]
         first, second, third = np.transpose(triples)
         return z[first] * z[second] * z[third]
-
-    def potential(self, x, v, c):
-        return self.values(x, v) @ c
-
-    def design(self, stage, slope, curvature):
-        return dense_by_forward_mode(self, stage, slope, curvature)

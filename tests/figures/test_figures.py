@@ -107,7 +107,7 @@ def test_a_folder_that_a_run_wrote(tmp_path):
 def test_more_dimensions_are_drawn_as_slices(tmp_path):
     """Of f itself where it is known; else by the histograms."""
     settings = ["particles.number=60", "solver.end_time=0.1", "problem.collision_rate=0"]
-    settings += ["solver.control.kind=quadratic", "output.snapshot_times=[0.0]"]
+    settings += ["problem.mass=2", "solver.control.kind=quadratic", "output.snapshot_times=[0.0]"]
     loop.start(load("mixture-2d", settings), tmp_path / "run")
     run = Shown(tmp_path / "run")
     drawn = density(run).axes
@@ -115,7 +115,8 @@ def test_more_dimensions_are_drawn_as_slices(tmp_path):
     x, v = (np.linspace(*run.view(kind, 0), SLICED) for kind in "xv")
     at = {name: float(label.split(f"{name[0]}_{{2}} = ")[1].split("$")[0]) for name in ("x2", "v2")}
     on_mesh = drawn[1].collections[0].get_array().reshape(SLICED, SLICED)
-    np.testing.assert_allclose(on_mesh, run.run.slice(0.1, x1=x, v1=v, **at).T, rtol=1e-6)
+    f = 2 * run.run.slice(0.1, x1=x, v1=v, **at)
+    np.testing.assert_allclose(on_mesh, f.T, rtol=1e-6)
     (tmp_path / "run" / "passages.bin").unlink()
     assert density(Shown(tmp_path / "run")).axes[-1].get_ylabel().startswith("density of ($x_{1}$")
 

@@ -8,7 +8,7 @@ import pytest
 from problems import asymmetric_problem, collision_stage, jko_step
 
 import kjko
-from kjko.fit import LevenbergMarquardt
+from kjko.fit import LevenbergMarquardt, levenberg_marquardt
 from kjko.fit.levenberg_marquardt import _Unknowns, _Values
 
 
@@ -115,19 +115,56 @@ def test_what_it_refuses(control, message):
         kjko.JKO(control, LevenbergMarquardt())
 
 
-def test_how_a_solution_bends(double):
-    """Its derivatives by the unknowns, in closed form, are those of automatic differentiation."""
+def some_unknowns():
+    """A fit in the middle of its iterations, and where it is."""
     problem = asymmetric_problem(2)
-    stage = stage_of(problem, kjko.sample(problem.law, 30))
+    stage = stage_of(problem, kjko.sample(problem.law, 60))
     control = kjko.Gradient(kjko.Ridges(2, 4, key=jax.random.key(0)))
     control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
-    values = _Values.of(jko_step(problem, 0.1, 0.2).condition(control, stage), 20)
-    c = jax.random.normal(jax.random.key(1), (control.basis.size,))
-    number = values.bending(_Unknowns(control.basis, c, jnp.zeros(()))).shape[1]
+    values = _Values.of(jko_step(problem, 0.1, 0.2).condition(control, stage), 40)
+    c = 0.1 * jax.random.normal(jax.random.key(1), (control.basis.size,))
+    return values, _Unknowns(control.basis, c, jnp.asarray(0.3))
 
-    def bend(step):
-        of_c, of_basis, of_potential = jnp.split(step, (c.size, number - 1))
-        return values.bend(_Unknowns(control.basis.trained(of_basis), c + of_c, of_potential[0]))
 
-    found = values.bending(_Unknowns(control.basis, c, jnp.zeros(())))
-    np.testing.assert_allclose(found, jax.jacfwd(bend)(jnp.zeros(number)), atol=1e-10)
+def test_how_a_solution_bends(double):
+    """Its derivatives by the unknowns, in closed form, are those of automatic differentiation."""
+    values, at = some_unknowns()
+    found = values.bend_rows(at)
+    bend = jax.jacfwd(lambda step: values.bend(values.moved(at, step)))
+    np.testing.assert_allclose(found, bend(jnp.zeros(found.shape[1])), atol=1e-10)
+
+
+def test_an_iteration_goes_down_its_objective(double):
+    """The normal equations' right side is minus half the objective's gradient."""
+    values, at = some_unknowns()
+    system = values.system(at, values.residual(at))
+
+    def objective(step):
+        there = values.moved(at, step / system.size)
+        return system.objective(values.residual(there), values.bend(there))
+
+    gradient = jax.grad(objective)(jnp.zeros_like(system.right))
+    np.testing.assert_allclose(system.right, -0.5 * gradient, atol=1e-10)
+    assert system.smoothing > 1e-5
+
+
+def test_few_particles_do_not_make_it_steep(monkeypatch):
+    """Values with noise, fitted by more functions than they can tell."""
+    problem = kjko.Problem(kjko.External(well), kjko.FokkerPlanck(1.0, 1.0))
+    particles, _ = ring(400)
+    noise = 0.3 * jax.random.normal(jax.random.key(5), (400,))
+    stage = stage_of(problem, kjko.Particles(particles.x, particles.v, particles.log_f + noise))
+    control = kjko.Gradient(kjko.Ridges(2, 24, key=jax.random.key(1)))
+    control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
+    values = _Values.of(jko_step(problem, 1e-3, 2e-3).condition(control, stage), 400)
+
+    def bend_after(price):
+        monkeypatch.setattr(levenberg_marquardt, "SMOOTHING", price)
+        improve = eqx.filter_jit(lambda *now: values.improve(*now))
+        at = values.first(control.basis, jnp.zeros(control.basis.size))
+        now = at, values.residual(at), jnp.asarray(1e-3)
+        for _ in range(30):
+            now = improve(*now)
+        return float(jnp.mean(values.bend(now[0]) ** 2))
+
+    assert bend_after(levenberg_marquardt.SMOOTHING) < 0.3 * bend_after(0.0)

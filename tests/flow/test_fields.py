@@ -162,6 +162,12 @@ def accelerations(flow, field, particles):
     )
 
 
+def gauss_error(flow, field):
+    """max |∇·E − ρ + h| over the cells."""
+    divergence = (field.faces - jnp.roll(field.faces, 1)) / flow.mesh.volume
+    return jnp.max(jnp.abs(divergence - field.density + field.mass / flow.mesh.length[0]))
+
+
 def drifting(flow, steps, dt, box, number=50):
     """Drifts and kicks in a box; the particles cross several cells at a time."""
     particles = scattered(1, 1, number)
@@ -172,7 +178,7 @@ def drifting(flow, steps, dt, box, number=50):
         particles, state = carry
         particles, state = kjko.StormerVerlet()(particles, flow, state, jnp.zeros(()), dt)
         particles = eqx.tree_at(lambda p: p.x, particles, box.wrap(particles.x)[0])
-        return (particles, state), flow.gauss_error(state)
+        return (particles, state), gauss_error(flow, state)
 
     (particles, state), errors = jax.lax.scan(step, (particles, state), length=steps)
     return particles, state, errors
@@ -360,7 +366,7 @@ def test_gauss_law_and_free_energy_with_collisions(double):
     run = evolved(problem, particles, 0.1, 1.0, control=control, fit=kjko.Newton())
     energies = np.array([record["free_energy"] for _, record in run])
     assert np.diff(energies).max() < 1e-3 * abs(energies[0]) and energies[-1] < energies[0] - 0.1
-    assert max(problem.flow.gauss_error(state.field) for state, _ in run) < 1e-12
+    assert max(gauss_error(problem.flow, state.field) for state, _ in run) < 1e-12
 
 
 @pytest.mark.parametrize("d", [2, 3])

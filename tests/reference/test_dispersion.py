@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from kjko.reference import langmuir_root, measure_wave, two_beam_root, wave_root
+from kjko.reference import measure_wave, wave_root
 from kjko.reference.dispersion import dispersion, wave_roots
 
 ONE = ((1.0,), (0.0,), (1.0,))
@@ -19,7 +19,7 @@ BUMP = ((0.9, 0.1), (0.0, 4.5), (1.0, 0.25))
     [(0.3, 1.15985, -0.01262), (0.4, 1.28506, -0.06613), (0.5, 1.41566, -0.15336)],
 )
 def test_langmuir_waves(wave_number, frequency, rate):
-    root = langmuir_root(wave_number)
+    root = wave_root(wave_number)
     assert root.real == pytest.approx(frequency, abs=5.1e-6)
     assert root.imag == pytest.approx(rate, abs=5.1e-6)
 
@@ -29,7 +29,7 @@ def test_langmuir_waves(wave_number, frequency, rate):
     [(2.4, 0.2, 0.22584), (3.0, 0.2, 0.28451), (5.0, 0.1, 0.31994)],
 )
 def test_two_beams(drift, wave_number, rate):
-    root = two_beam_root(wave_number, drift)
+    root = wave_root(wave_number, (0.5, 0.5), (drift, -drift), (1.0, 1.0))
     assert root.imag == pytest.approx(rate, abs=5.1e-6)
     assert abs(root.real) < 1e-9
 
@@ -73,9 +73,13 @@ def test_units():
     """Time in 1/√n, velocity in √T: ω(k; n, T, u) = √n ω(k √(T/n); 1, 1, u/√T)."""
     density, temperature, drift, k = 4.0, 2.0, 3.0, 0.7
     scale = np.sqrt(temperature / density)
-    assert langmuir_root(k, density, temperature) == pytest.approx(2 * langmuir_root(k * scale))
-    expected = 2 * two_beam_root(k * scale, drift / np.sqrt(temperature))
-    assert two_beam_root(k, drift, density, temperature) == pytest.approx(expected)
+    root = wave_root(k, (density,), temperatures=(temperature,))
+    assert root == pytest.approx(2 * wave_root(k * scale))
+    scaled = drift / np.sqrt(temperature)
+    expected = 2 * wave_root(k * scale, (0.5, 0.5), (scaled, -scaled), (1.0, 1.0))
+    each = (density / 2, density / 2)
+    root = wave_root(k, each, (drift, -drift), (temperature, temperature))
+    assert root == pytest.approx(expected)
 
 
 def test_a_moving_plasma_shifts_the_frequencies():

@@ -1,14 +1,17 @@
 """A design that is stored, for bases of some hundred functions."""
 
+import abc
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 from kjko.core import Stage
-from kjko.interfaces import AbstractDesign
+from kjko.interfaces import AbstractBasis, AbstractDesign
 
 ROUNDING = 16.0  # of the floor: times the precision and the largest mean square of a column
 COLUMN_MIN = 1e-3  # least root mean square that a column is weighed with
@@ -59,16 +62,33 @@ class Dense(AbstractDesign):
         return Dense(self.matrix, other.weight, other.floor)
 
 
-def dense_by_forward_mode(
-    basis: Any, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
-) -> Dense:
-    """The matrix of a basis that gives its `values` and their `roughness`."""
+class AbstractStored(AbstractBasis):
+    """A basis that gives the values of its functions, and whose design is stored.
 
-    def row(x, v, a, b):
-        return _implicit(lambda v: basis.values(x, v), v, a, b)
+    `roughness`: what the ridge weighs each function with, at unit mean square.
+    """
 
-    matrix = jax.vmap(row)(stage.x, stage.v, slope, curvature)
-    return Dense.of(matrix, jnp.asarray(basis.roughness, matrix.dtype))
+    roughness: eqx.AbstractVar[Float[np.ndarray, " p"]]
+
+    @abc.abstractmethod
+    def values(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " p"]:
+        """Φ(x, v)."""
+
+    def potential(
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
+    ) -> Float[Array, ""]:
+        return self.values(x, v) @ c
+
+    def design(
+        self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
+    ) -> Dense:
+        """By forward-mode differentiation of the values."""
+
+        def row(x, v, a, b):
+            return _implicit(lambda v: self.values(x, v), v, a, b)
+
+        matrix = jax.vmap(row)(stage.x, stage.v, slope, curvature)
+        return Dense.of(matrix, jnp.asarray(self.roughness, matrix.dtype))
 
 
 def _implicit(

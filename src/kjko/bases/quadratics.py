@@ -6,14 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from kjko.bases.dense import Dense
+from kjko.bases.dense import AbstractStored, Dense
 from kjko.bases.products import Products
 from kjko.bases.scales import Scales
 from kjko.core import Stage
-from kjko.interfaces import AbstractBasis
 
 
-class Quadratics(AbstractBasis):
+class Quadratics(AbstractStored):
     """1, the scaled coordinates and their products: the potentials of affine controls.
 
     In a periodic box x is left out.
@@ -54,11 +53,6 @@ class Quadratics(AbstractBasis):
     def _products(self) -> Products:
         d_x, d = self.scales.x_mean.size, self.scales.v_mean.size
         return Products(*np.triu_indices(d if self.periodic else d_x + d))
-
-    def potential(
-        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
-    ) -> Float[Array, ""]:
-        return self.values(x, v) @ c
 
     def derivatives(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from kjko.bases.dense import Dense, dense_by_forward_mode
+from kjko.bases.dense import AbstractStored
 from kjko.bases.quadratics import Quadratics
 from kjko.core import Stage
-from kjko.interfaces import AbstractBasis
 
 
-class RandomTanh(AbstractBasis):
+class RandomTanh(AbstractStored):
     """All quadratics, and log cosh(w·(y, z) + b) with random w and b: its gradients are tanh.
 
     y, z: the coordinates in standard deviations. `size` functions; w, b normal of deviation 1.5.
@@ -60,13 +59,3 @@ class RandomTanh(AbstractBasis):
         phase = self.weight @ inputs + self.bias
         log_cosh = jnp.logaddexp(phase, -phase)
         return jnp.concatenate([self.quadratics.values(x, v), log_cosh])
-
-    def potential(
-        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
-    ) -> Float[Array, ""]:
-        return self.values(x, v) @ c
-
-    def design(
-        self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
-    ) -> Dense:
-        return dense_by_forward_mode(self, stage, slope, curvature)

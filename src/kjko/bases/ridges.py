@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from kjko.bases.dense import Dense
+from kjko.bases.dense import AbstractStored, Dense
 from kjko.bases.quadratics import Quadratics
 from kjko.bases.scales import Scales
 from kjko.core import Stage
 from kjko.interfaces import AbstractTrainableBasis
 
 
-class Ridges(AbstractTrainableBasis):
+class Ridges(AbstractStored, AbstractTrainableBasis):
     """All quadratics, tanh(w·(y, z) + b) and the same of y alone: one hidden layer.
 
     y, z: x and v in standard deviations, or sine and cosine of 2πx/L in a periodic box. `size`
@@ -80,11 +80,6 @@ class Ridges(AbstractTrainableBasis):
             [self.quadratics.values(x, v), both, jnp.tanh(self.weight_x @ y + self.bias_x)]
         )
 
-    def potential(
-        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
-    ) -> Float[Array, ""]:
-        return self.values(x, v) @ c
-
     def derivatives(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
@@ -99,9 +94,8 @@ class Ridges(AbstractTrainableBasis):
     def design(
         self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
     ) -> Dense:
-        quadratic = jax.vmap(self.quadratics.implicit)(stage.x, stage.v, slope, curvature)
-        zero, _ = self._rows(stage, slope, curvature, jnp.zeros(self.size, slope.dtype))
-        matrix = jnp.concatenate([quadratic, zero], axis=1)
+        nothing = jnp.zeros(self.size, slope.dtype)
+        matrix = self.tangent(stage, slope, curvature, nothing)[:, : self.size]
         return Dense.of(matrix, jnp.asarray(self.roughness, matrix.dtype))
 
     def tangent(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from kjko.core import Particles, Stage
+from kjko.core.box import on_circle
 
 
 class Scales(eqx.Module):
@@ -44,8 +45,7 @@ class Scales(eqx.Module):
         z = (v - self.v_mean) / self.v_width
         if length is None:
             return (x - self.x_mean) / self.x_width, z
-        phase = 2 * np.pi * x / jnp.asarray(length, dtype=x.dtype)
-        return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)]), z
+        return on_circle(x, length), z
 
     def directions(
         self, slope: Float[Array, " d"], curvature: Float[Array, "d d"]

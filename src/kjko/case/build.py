@@ -1,5 +1,6 @@
 """From the tables of a case to the objects of the library, with the checks that need both."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,9 @@ from kjko.case.tables import CaseTable, DomainTable, ParticlesTable, ProblemTabl
 from kjko.core import Box, Particles, State
 from kjko.flow import External, Sum
 from kjko.initial import AbstractLaw, CellJitter, CosinePosition, Product, sample
-from kjko.interfaces import AbstractFlow, AbstractMethod, AbstractObservable
+from kjko.interfaces import AbstractFlow, AbstractMethod, AbstractObservable, Record
 from kjko.problem import Problem
-from kjko.simulation import number_of_steps
+from kjko.simulation import number_of_steps, simulate
 
 MOST_COLLISIONS = 30.0  # εΔt of a step whose parts do not grow, or that is not cut
 END_TO_END = ("score-end-to-end", "velocity-matching")
@@ -46,6 +47,18 @@ class Experiment(NamedTuple):
     def init(self) -> State:
         """The state at t = 0."""
         return self.method.init(self.problem, self.particles, self.time_step, self.seed)
+
+    def simulate(self, observables: Sequence[AbstractObservable]) -> Iterator[tuple[State, Record]]:
+        """`kjko.simulate` of it, with other observables."""
+        return simulate(
+            self.problem,
+            self.method,
+            self.particles,
+            time_step=self.time_step,
+            end_time=self.steps * self.time_step,
+            seed=self.seed,
+            observables=observables,
+        )
 
 
 def build(case: CaseTable) -> Experiment:

@@ -70,19 +70,3 @@ def positive_definite(path: str, rows: list[list[float]], size: int) -> np.ndarr
             f"{path}: expected a positive definite matrix, got one with the eigenvalue {least:.3g}"
         )
     return matrix
-
-
-def unbounded(path: str, kind: str, others: str) -> BadInput:
-    """A periodic part without a box."""
-    return BadInput(
-        f"{path}.kind: {kind} is periodic and the domain is unbounded; set problem.domain.length,"
-        f" or use {others}"
-    )
-
-
-def not_periodic(path: str, kind: str, others: str) -> BadInput:
-    """A part that is not periodic in a box."""
-    return BadInput(
-        f"{path}.kind: {kind} is not periodic and the domain is; use {others}, or drop"
-        " problem.domain"
-    )

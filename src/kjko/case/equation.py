@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kjko.case.checks import BadInput, not_periodic, positive_definite, unbounded, vector
+from kjko.case.checks import BadInput, positive_definite, vector
 from kjko.case.parts import Here, default, part
 from kjko.case.values import Count, Matrix, Number, Positive, Vector
 from kjko.collisions import Dougherty, FokkerPlanck, NoCollisions
@@ -24,11 +24,13 @@ from kjko.flow.potentials import (
 from kjko.interfaces import AbstractCollisions
 
 MOST_CELLS = 2**26
+PERIODIC = "sine or cosine"
+CONFINING = "quadratic, multiwell or double-well"
 
 
 @part("potential", "quadratic")
 def quadratic(here: Here, stiffness: Positive | Matrix = 1.0, center: Vector | None = None):
-    _confined(here, "quadratic")
+    here.needs_no_box("quadratic", PERIODIC)
     d = here.dimension
     if isinstance(stiffness, list):
         matrix = positive_definite(f"{here.path}.stiffness", stiffness, d)
@@ -43,7 +45,7 @@ def multiwell(
     stiffness: Positive = default(Multiwell, "stiffness"),
     amplitude: Number = default(Multiwell, "amplitude"),
 ):
-    _confined(here, "multiwell")
+    here.needs_no_box("multiwell", PERIODIC)
     return Multiwell(stiffness, amplitude)
 
 
@@ -53,7 +55,7 @@ def double_well(
     barrier: Positive = default(DoubleWell, "barrier"),
     minimum: Positive = default(DoubleWell, "minimum"),
 ):
-    _confined(here, "double-well")
+    here.needs_no_box("double-well", PERIODIC)
     return DoubleWell(barrier, minimum)
 
 
@@ -65,7 +67,7 @@ def rotated_well(
     minimum: Positive = 1.0,
     stiffness: Positive = 1.0,
 ):
-    _confined(here, "rotated-well")
+    here.needs_no_box("rotated-well", PERIODIC)
     along = vector(f"{here.path}.direction", direction, here.dimension)
     return RotatedWell(along, barrier, minimum, stiffness)
 
@@ -74,7 +76,7 @@ def rotated_well(
 def sine(
     here: Here, amplitude: Number = default(Sine, "amplitude"), mode: Count = default(Sine, "mode")
 ):
-    return Sine(_sides(here, "sine"), amplitude, mode)
+    return Sine(here.sides("sine", CONFINING), amplitude, mode)
 
 
 @part("potential", "cosine")
@@ -83,7 +85,7 @@ def cosine(
     amplitude: Number = default(Cosine, "amplitude"),
     mode: Count = default(Cosine, "mode"),
 ):
-    return Cosine(_sides(here, "cosine"), amplitude, mode)
+    return Cosine(here.sides("cosine", CONFINING), amplitude, mode)
 
 
 @part("potential", "expression")
@@ -92,17 +94,6 @@ def expression(here: Here, formula: str):
         return Expression(formula, here.dimension)
     except ValueError as error:
         raise BadInput(f"{here.path}.formula: {error}") from None
-
-
-def _confined(here: Here, kind: str) -> None:
-    if here.box is not None:
-        raise not_periodic(here.path, kind, "sine or cosine")
-
-
-def _sides(here: Here, kind: str) -> Any:
-    if here.box is None:
-        raise unbounded(here.path, kind, "quadratic, multiwell or double-well")
-    return here.box.length
 
 
 @part("force", "poisson")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kjko.case.checks import BadInput, at, not_periodic, positive_definite, unbounded, vector
+from kjko.case.checks import BadInput, at, positive_definite, vector
 from kjko.case.parts import Here, Table, any_of, part
 from kjko.case.values import Amplitude, Integer, Matrix, NotNegative, Positive, Vector, Whole
 from kjko.initial import CosinePosition, Gaussian, GaussianMixture, GaussianPosition, Product, Waves
@@ -19,8 +19,7 @@ SPREAD = "widths, temperatures or covariances"
 
 @part("position", "gaussian")
 def gaussian_position(here: Here, mean: Vector, covariance: Matrix):
-    if here.box is not None:
-        raise not_periodic(here.path, "gaussian", "cosine")
+    here.needs_no_box("gaussian", "cosine")
     d = here.dimension
     return GaussianPosition(
         vector(f"{here.path}.mean", mean, d),
@@ -37,12 +36,11 @@ def cosine_position(
     literal: bool = False,
 ):
     """One of `mode` and `wave_number`; `literal` keeps a wave number that does not fit the box."""
-    if here.box is None:
-        raise unbounded(here.path, "cosine", "gaussian")
-    length = np.asarray(here.box.length, dtype=float)
+    box_length = here.sides("cosine", "gaussian")
+    length = np.asarray(box_length, dtype=float)
     amplitudes = vector(f"{here.path}.amplitude", amplitude, length.size)
     modes = _modes(here.path, mode, wave_number, literal, length)
-    return CosinePosition(here.box.length, amplitudes, modes, literal)
+    return CosinePosition(box_length, amplitudes, modes, literal)
 
 
 @part("position", "waves")
@@ -53,9 +51,7 @@ def waves(
     phase: Vector | None = None,
 ):
     """Single waves in any direction: a list of modes, one for each amplitude."""
-    if here.box is None:
-        raise unbounded(here.path, "waves", "gaussian")
-    d = here.dimension
+    d, length = here.dimension, here.sides("waves", "gaussian")
     if len(mode) != len(amplitude) or not mode:
         raise BadInput(
             f"{here.path}.mode: expected a list of {d} whole numbers for each of"
@@ -65,7 +61,7 @@ def waves(
     phases = vector(
         f"{here.path}.phase", phase or [0.0] * len(mode), len(mode), f"{here.path}.mode"
     )
-    return Waves(here.box.length, np.array(amplitude), np.stack(modes), phases)
+    return Waves(length, np.array(amplitude), np.stack(modes), phases)
 
 
 def _modes(
@@ -152,16 +148,21 @@ def _each(path: str, given: Any, d: int) -> np.ndarray:
     return np.full(d, float(given))
 
 
-@part("law", "gaussian")
-def gaussian(here: Here, mean: Vector, covariance: Matrix):
+def _of_both(here: Here, kind: str) -> int:
+    """The dimension of x and of v, for a law of both together."""
     d_x, d = here.dimension, here.velocity_dimension
     if d != d_x:
         raise BadInput(
-            f"{here.path}.kind: gaussian is for velocity_dimension = dimension, got {d} and {d_x};"
+            f"{here.path}.kind: {kind} is for velocity_dimension = dimension, got {d} and {d_x};"
             " use product"
         )
-    if here.box is not None:
-        raise not_periodic(here.path, "gaussian", "product with a cosine position")
+    here.needs_no_box(kind, "product with a cosine position")
+    return d
+
+
+@part("law", "gaussian")
+def gaussian(here: Here, mean: Vector, covariance: Matrix):
+    d = _of_both(here, "gaussian")
     return Gaussian(  # pyright: ignore[reportCallIssue]  it takes properties for fields
         vector(f"{here.path}.mean", mean, 2 * d),
         positive_definite(f"{here.path}.covariance", covariance, 2 * d),
@@ -172,14 +173,7 @@ def gaussian(here: Here, mean: Vector, covariance: Matrix):
 def gaussian_mixture(
     here: Here, means: Matrix, covariances: list[Matrix], weights: list[Positive] | None = None
 ):
-    d, k = here.dimension, len(means)
-    if here.velocity_dimension != d:
-        raise BadInput(
-            f"{here.path}.kind: gaussian-mixture is for velocity_dimension = dimension, got"
-            f" {here.velocity_dimension} and {d}; use product"
-        )
-    if here.box is not None:
-        raise not_periodic(here.path, "gaussian-mixture", "product with a cosine position")
+    d, k = _of_both(here, "gaussian-mixture"), len(means)
     if k == 0 or len(covariances) != k:
         raise BadInput(
             f"{here.path}.covariances: expected a matrix for each of {k} means, got"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from kjko.case.checks import at
+from kjko.case.checks import BadInput, at
 from kjko.core import Box
 
 
@@ -37,6 +37,23 @@ class Here(NamedTuple):
         if self.box is None:
             return None
         return tuple(np.asarray(self.box.length, dtype=float).tolist())
+
+    def sides(self, kind: str, others: str) -> Any:
+        """The same for a part that is periodic; `others` are not. Raises BadInput without a box."""
+        if self.box is None:
+            raise BadInput(
+                f"{self.path}.kind: {kind} is periodic and the domain is unbounded; set"
+                f" problem.domain.length, or use {others}"
+            )
+        return self.box.length
+
+    def needs_no_box(self, kind: str, others: str) -> None:
+        """Raises BadInput for a part that is not periodic in a box; `others` are."""
+        if self.box is not None:
+            raise BadInput(
+                f"{self.path}.kind: {kind} is not periodic and the domain is; use {others}, or drop"
+                " problem.domain"
+            )
 
     def at(self, path: str) -> "Here":
         """The same for another part."""

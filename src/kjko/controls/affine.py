@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.controls.periodic import on_circle
+from kjko.core.box import on_circle
 
 
 class Affine(eqx.Module):

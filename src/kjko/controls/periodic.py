@@ -2,10 +2,10 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kjko.controls.base import AbstractFastControl, AbstractLayeredControl, value_and_jacobian
+from kjko.core.box import on_circle
 from kjko.interfaces import Control
 
 
@@ -33,9 +33,3 @@ class Periodic(AbstractFastControl, AbstractLayeredControl):
         if not isinstance(self.control, AbstractLayeredControl):
             raise ValueError("control: has no last layer; a network (MLP) has")
         return eqx.tree_at(lambda wrapped: wrapped.control, self, self.control.last_layer())
-
-
-def on_circle(x: Float[Array, " d_x"], length: tuple[float, ...]) -> Float[Array, " two_d_x"]:
-    """(sin(2πx/L), cos(2πx/L))."""
-    phase = 2 * jnp.pi * x / jnp.asarray(length, dtype=x.dtype)
-    return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)])

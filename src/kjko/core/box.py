@@ -1,5 +1,7 @@
 """The periodic box."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -21,3 +23,9 @@ class Box(eqx.Module):
         turns = jnp.round((x - wrapped) / length).astype(jnp.int32)
         at_end = wrapped >= length
         return jnp.where(at_end, 0.0, wrapped), turns + at_end.astype(jnp.int32)
+
+
+def on_circle(x: Float[Array, " d_x"], length: Any) -> Float[Array, " two_d_x"]:
+    """(sin(2πx/L), cos(2πx/L))."""
+    phase = 2 * jnp.pi * x / jnp.asarray(length, dtype=x.dtype)
+    return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)])

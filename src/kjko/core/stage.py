@@ -18,6 +18,10 @@ class Bath(eqx.Module):
     velocity: Float[Array, "n d"]
     temperature: Float[Array, " n"]
 
+    def score_of(self, u: Float[Array, "n d"], v: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """s = −(u/ε + v − ū)/T: ∇ᵥ log f of the law whose control is u."""
+        return -(u / self.rate[:, None] + v - self.velocity) / self.temperature[:, None]
+
 
 class Stage(eqx.Module):
     """A step before its control is known: all that does not depend on u, one row a particle.

@@ -16,7 +16,7 @@ from kjko.run.reader import Arrays
 CARRIED = 20_000  # particles whose log f is drawn
 NEIGHBOURS = 200  # particles under a kernel of the density map: 7 % of noise
 NODES = 240  # a side
-SLICED = 72  # a side of a slice, each of whose nodes is taken back to the start
+SLICED = 48  # a side of a slice, each of whose nodes is taken back to the start
 DIGITS = 2  # to which coordinates of a slice are rounded
 
 
@@ -71,7 +71,7 @@ def _plane(run: Shown) -> Maps | None:
 
 def _slices(run: Shown) -> Maps | None:
     """f where the other coordinates have their means at the end; None if it is not known there."""
-    if not run.has_density or not run.run.has_passages:
+    if not run.has_density:
         return None
     x, v = _nodes(run, SLICED)
     last = run.snapshots[-1]
@@ -80,13 +80,13 @@ def _slices(run: Shown) -> Maps | None:
         for kind in "xv"
         for i in range(1, run.number(kind))
     }
-    from kjko.sections import slice_of, stationary_slice
+    from kjko.slices import slice_of, stationary_slice
 
     on = {"x1": x, "v1": v, **held}
     try:
         history = run.run.history
         slices = [slice_of(history, float(s["time"]), on) for s in run.snapshots]
-    except (OSError, ValueError):  # a file is damaged, or the density has no such map
+    except (OSError, ValueError):  # no passages, damaged ones, or a density without such a map
         return None
     at = ", ".join(f"${name[0]}_{{{name[1:]}}} = {value:g}$" for name, value in held.items())
     maps = [(x, v, run.mass * each.to_numpy()) for each in slices]

@@ -32,7 +32,7 @@ PROGRESS = 0.9  # an iteration that leaves less of the error than this is worth 
 RELAXED = 0.7  # the part of the weights that is the law that is relaxed to
 LARGEST = 4.0  # of that part's logarithm
 SMOOTHING = 3e-4  # of the mean square of T ∇ᵥ²ĝ, beside that of the residual
-BENT = 2000  # particles, about, at which T ∇²g is asked for
+BENT = 2000  # particles, about, at which T ∇ᵥ²ĝ is asked for
 OUTLIER = 5.0  # root mean squares from which on a residual counts by its size, no more its square
 
 
@@ -174,14 +174,14 @@ class _Values(eqx.Module):
 
     def bend(self, at: _Unknowns) -> Float[Array, " m"]:
         """T ∇ᵥ²ĝ at some of the fitted particles, less its mean: none of a Gaussian."""
-        control, stage = self.condition_of(at.basis).control_of(at.c), self.some
+        control, stage = self.condition_of(at.basis).control_of(at.c), self.kept_smooth
         laplacian = jnp.trace(response(control, stage).matrix, axis1=1, axis2=2)
         bend = -stage.bath.temperature * laplacian / self.condition.strength
         return bend - jnp.mean(bend)
 
-    def bending(self, at: _Unknowns) -> Float[Array, "m q"]:
+    def bend_rows(self, at: _Unknowns) -> Float[Array, "m q"]:
         """Its derivatives by the unknowns."""
-        stage, flat = self.some, jnp.zeros_like(self.some.v)
+        stage, flat = self.kept_smooth, jnp.zeros_like(self.kept_smooth.v)
         identity = jnp.eye(flat.shape[1], dtype=flat.dtype)
         downward = -stage.bath.temperature[:, None, None] * identity[None]
         with_values = at.basis.tangent(stage, flat, downward, at.c)
@@ -189,7 +189,7 @@ class _Values(eqx.Module):
         return jnp.pad(rows - jnp.mean(rows, axis=0)[None], ((0, 0), (0, 1)))  # φ is not bent in v
 
     @property
-    def some(self) -> Stage:
+    def kept_smooth(self) -> Stage:
         """The fitted particles at which a solution is kept smooth."""
         return self.condition.stage.take(slice(None, self.fitted, max(1, self.fitted // BENT)))
 
@@ -197,6 +197,39 @@ class _Values(eqx.Module):
         self, at: _Unknowns, r: Float[Array, " n"], damping: Float[Array, ""]
     ) -> tuple[_Unknowns, Float[Array, " n"], Float[Array, ""]]:
         """An iteration: the least damping tried that lowers the residual and folds nowhere."""
+        system = self.system(at, r)
+        before = system.objective(r, self.bend(at))
+        dead = 1e-6 * jnp.mean(system.size**2) / system.size**2  # that do nothing yet stay near
+
+        def attempt(tried):
+            damping, *_, count = tried
+            diagonal = FLOOR + damping * (1 + dead)
+            factor = cho_factor(system.normal + jnp.diag(diagonal))
+            trial = self.moved(at, cho_solve(factor, system.right) / system.size)
+            its = self.condition_of(trial.basis)
+            r = self.residual(trial)
+            det = determinant(response(its.control_of(trial.c), its.stage).matrix, its.h)
+            lower = system.objective(r, self.bend(trial)) < before
+            good = lower & (jnp.min(det) > 0)
+            damping = jnp.where(good, damping, jnp.minimum(8 * damping, DAMPING[2]))
+            return damping, trial, r, good, count + 1
+
+        def again(tried):
+            *_, good, count = tried
+            return ~good & (count < TRIALS)
+
+        start = (damping, at, r, jnp.asarray(False), jnp.asarray(0))
+        damping, trial, r_new, good, _ = jax.lax.while_loop(again, attempt, start)
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), (trial, r_new), (at, r))
+        return *kept, jnp.where(good, jnp.maximum(damping / 4, DAMPING[1]), damping)
+
+    def moved(self, at: _Unknowns, step: Float[Array, " q"]) -> _Unknowns:
+        """The unknowns with a step added."""
+        of_c, of_basis, of_potential = jnp.split(step, (at.c.size, step.size - 1))
+        return _Unknowns(at.basis.trained(of_basis), at.c + of_c, at.of_potential + of_potential[0])
+
+    def system(self, at: _Unknowns, r: Float[Array, " n"]) -> "_System":
+        """The normal equations of an iteration, where the residual is r."""
         fitted = slice(None, self.fitted)
         weights, missing = self.weights[fitted], r[fitted]
         square = missing**2
@@ -209,7 +242,7 @@ class _Values(eqx.Module):
         matrix = jnp.concatenate([matrix, self.potential[fitted, None]], axis=1)
         size = jnp.sqrt(jnp.mean(robust[:, None] * matrix**2, axis=0))
         size = jnp.maximum(size, jnp.finfo(size.dtype).eps * jnp.max(size))
-        matrix, bent = matrix / size[None], self.bending(at) / size[None]
+        matrix, bent = matrix / size[None], self.bend_rows(at) / size[None]
         bend = self.bend(at)
         rough = jnp.maximum(jnp.mean(bend**2), jnp.finfo(bend.dtype).tiny)
         smoothing = SMOOTHING * jnp.minimum(jnp.mean(self.condition.right[fitted] ** 2) / rough, 1)
@@ -217,33 +250,20 @@ class _Values(eqx.Module):
         normal += smoothing * bent.T @ bent / bend.size
         right = (matrix * robust[:, None]).T @ missing / missing.size
         right -= smoothing * bend @ bent / bend.size
-        dead = 1e-6 * jnp.mean(size**2) / size**2  # functions that do nothing yet stay near
+        return _System(normal, right, size, robust, smoothing)
 
-        def objective(r, bend):
-            return jnp.mean(robust * r[fitted] ** 2) + smoothing * jnp.mean(bend**2)
 
-        before = objective(r, bend)
+class _System(NamedTuple):
+    """The normal equations for a step times the columns' `size`s, of the objective: a mean square
+    of the fitted residuals, by `robust` weights, and one of the bend.
+    """
 
-        def attempt(tried):
-            damping, *_, count = tried
-            diagonal = FLOOR + damping * (1 + dead)
-            step = cho_solve(cho_factor(normal + jnp.diag(diagonal)), right) / size
-            of_c, of_basis, of_potential = jnp.split(step, (at.c.size, step.size - 1))
-            trial = _Unknowns(
-                at.basis.trained(of_basis), at.c + of_c, at.of_potential + of_potential[0]
-            )
-            its = self.condition_of(trial.basis)
-            r = self.residual(trial)
-            det = determinant(response(its.control_of(trial.c), its.stage).matrix, its.h)
-            good = (objective(r, self.bend(trial)) < before) & (jnp.min(det) > 0)
-            damping = jnp.where(good, damping, jnp.minimum(8 * damping, DAMPING[2]))
-            return damping, trial, r, good, count + 1
+    normal: Float[Array, "q q"]
+    right: Float[Array, " q"]
+    size: Float[Array, " q"]
+    robust: Float[Array, " m"]
+    smoothing: Float[Array, ""]
 
-        def again(tried):
-            *_, good, count = tried
-            return ~good & (count < TRIALS)
-
-        start = (damping, at, r, jnp.asarray(False), jnp.asarray(0))
-        damping, trial, r_new, good, _ = jax.lax.while_loop(again, attempt, start)
-        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), (trial, r_new), (at, r))
-        return *kept, jnp.where(good, jnp.maximum(damping / 4, DAMPING[1]), damping)
+    def objective(self, r: Float[Array, " n"], bend: Float[Array, " k"]) -> Float[Array, ""]:
+        fitted = r[: self.robust.size]
+        return jnp.mean(self.robust * fitted**2) + self.smoothing * jnp.mean(bend**2)

@@ -1,6 +1,7 @@
 """The fit for controls that are gradients of a linear expansion."""
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -242,15 +243,26 @@ def safe_fraction(matrix: Float[Array, "n d d"], dt: Float[Array, ""]) -> Float[
     so it is for every smaller fraction. The determinant alone has the wrong answer for two
     eigenvalues that have both become negative.
     """
-    fractions = jnp.asarray((*FRACTIONS, 0.0), dtype=matrix.dtype)
 
-    def go_on(number):
-        part = fractions[number] * matrix
+    def folds(fraction):
+        part = fraction * matrix
         sizes = range(1, matrix.shape[-1] + 1)
         *minors, lowest = (jnp.min(determinant(part[:, :k, :k], dt)) for k in sizes)
         safe = lowest > DET_MIN
         for minor in minors:
             safe &= minor > 0
-        return ~safe & (number < len(FRACTIONS))
+        return ~safe
+
+    return largest_fraction(folds, matrix.dtype)
+
+
+def largest_fraction(
+    fails: Callable[[Float[Array, ""]], Bool[Array, ""]], dtype: Any
+) -> Float[Array, ""]:
+    """The largest of some fractions of a control that does not fail; 0 if all do."""
+    fractions = jnp.asarray((*FRACTIONS, 0.0), dtype)
+
+    def go_on(number):
+        return fails(fractions[number]) & (number < len(FRACTIONS))
 
     return fractions[jax.lax.while_loop(go_on, lambda number: number + 1, jnp.asarray(0))]

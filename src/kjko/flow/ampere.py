@@ -77,8 +77,3 @@ class Ampere(AbstractOwnField):
     def field_energy(self, field: FaceField) -> Float[Array, ""]:
         """Σ |E_{i+½}|² Δx."""
         return jnp.sum(field.faces**2) * self.mesh.volume
-
-    def gauss_error(self, field: FaceField) -> Float[Array, ""]:
-        """max |∇·E − ρ + h| over the cells."""
-        divergence = (field.faces - jnp.roll(field.faces, 1)) / self.mesh.volume
-        return jnp.max(jnp.abs(divergence - field.density + field.mass / self.mesh.length[0]))

@@ -31,13 +31,17 @@ TINY = 2.0**-53  # from the ends of the unit interval, where a normal law is at 
 class AbstractLaw(eqx.Module):
     """A law of one particle (x, v)."""
 
-    periodic: eqx.AbstractVar[bool]  # in x; it then needs a box
     dimensions: eqx.AbstractVar[tuple[int, int]]  # d_x and d; a sample takes a number for each
 
     @property
     def length(self) -> Float[Array, " d_x"] | None:
         """The sides of the box that it is periodic in, if it asks for certain ones."""
         return None
+
+    @property
+    def periodic(self) -> bool:
+        """Whether it is periodic in x; it then needs a box."""
+        return self.length is not None
 
     @property
     def modes(self) -> Float[np.ndarray, " d_x"]:
@@ -66,10 +70,6 @@ class Gaussian(AbstractLaw):
         check_covariance("covariance", self.covariance)
         if self.covariance.shape != (self.mean.size, self.mean.size) or self.mean.size % 2:
             raise ValueError("mean, covariance: need shapes (2d) and (2d, 2d)")
-
-    @property
-    def periodic(self) -> bool:
-        return False
 
     @property
     def dimensions(self) -> tuple[int, int]:
@@ -104,10 +104,6 @@ class GaussianMixture(AbstractLaw):
             raise ValueError("means: expected 2d numbers in each, as many positions as velocities")
 
     @property
-    def periodic(self) -> bool:
-        return False
-
-    @property
     def dimensions(self) -> tuple[int, int]:
         return self.means.shape[1] // 2, self.means.shape[1] // 2
 
@@ -140,16 +136,12 @@ class Product(AbstractLaw):
             raise ValueError("means: need as many velocities as positions, or more")
 
     @property
-    def periodic(self) -> bool:
-        return self.position.periodic
-
-    @property
     def dimensions(self) -> tuple[int, int]:
         return self.position.dimension, self.means.shape[1]
 
     @property
     def length(self) -> Float[Array, " d_x"] | None:
-        return None if isinstance(self.position, GaussianPosition) else self.position.length
+        return self.position.length
 
     @property
     def modes(self) -> Float[np.ndarray, " d_x"]:

@@ -45,8 +45,9 @@ class GaussianPosition(eqx.Module):
         check_covariance("covariance", self.covariance)
 
     @property
-    def periodic(self) -> bool:
-        return False
+    def length(self) -> None:
+        """It needs no box."""
+        return None
 
     @property
     def dimension(self) -> int:
@@ -86,10 +87,6 @@ class CosinePosition(eqx.Module):
         whole = np.all(np.asarray(self.mode) == np.round(np.asarray(self.mode)))
         if not (whole or self.literal):
             raise ValueError("mode: must be a whole number of waves in the box")
-
-    @property
-    def periodic(self) -> bool:
-        return True
 
     @property
     def dimension(self) -> int:
@@ -138,10 +135,6 @@ class CellJitter(eqx.Module):
     @property
     def length(self) -> Float[Array, " d"]:
         return self.position.length
-
-    @property
-    def periodic(self) -> bool:
-        return True
 
     @property
     def dimension(self) -> int:

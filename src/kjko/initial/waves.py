@@ -34,10 +34,6 @@ class Waves(eqx.Module):
             raise ValueError("amplitude: must have absolute values of sum 1 at most")
 
     @property
-    def periodic(self) -> bool:
-        return True
-
-    @property
     def dimension(self) -> int:
         return self.length.size
 

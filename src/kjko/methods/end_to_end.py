@@ -21,6 +21,7 @@ from kjko.interfaces import (
     TimeDependentControl,
 )
 from kjko.methods.checks import check_flow
+from kjko.methods.passage import wrapped
 from kjko.methods.states import first_state, next_state
 from kjko.problem import Problem
 from kjko.splitting.transport import BLOCK
@@ -240,9 +241,7 @@ def _path(
         particles, field = carry
         bath = bath_of(problem, particles)
         moved, field = method.explore(problem, field, control, particles, t, dt)
-        if problem.box is not None:
-            moved = eqx.tree_at(lambda p: p.x, moved, problem.box.wrap(moved.x)[0])
-        return (moved, field), (particles.x, particles.v, bath)
+        return (wrapped(problem, moved), field), (particles.x, particles.v, bath)
 
     times = dt * jnp.arange(steps + 1, dtype=dt.dtype)
     _, (x, v, bath) = jax.lax.scan(step, (particles, state.field), times)

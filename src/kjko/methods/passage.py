@@ -99,7 +99,7 @@ class Passage(eqx.Module):
         portion: Array,
     ) -> Particles:
         """Where points at t go, with their log f. `start`: the field there."""
-        _, middle, end = self._fields(start, portion)
+        middle, end = self._fields(start, portion)
         first, second = (_recorded(problem, after) for after in (middle, end))
         span = portion * dt
         stage, _ = self.splitting.prepare(first, start, particles, t, span)
@@ -122,7 +122,7 @@ class Passage(eqx.Module):
         portion: Array,
     ) -> tuple[Particles, Bool[Array, " n"]]:
         """Where points have come from at t, and for which that was found."""
-        _, middle, end = self._fields(start, portion)
+        middle, end = self._fields(start, portion)
         span = portion * dt
         moved = self.splitting.undo_finish(problem, (middle, end), particles, t, span)
 
@@ -153,11 +153,8 @@ class Passage(eqx.Module):
         h = self.splitting.fraction * part.dt if self.implicit else 0.0 * part.dt
         part = eqx.tree_at(lambda p: (p.fraction, p.dt), part, (jnp.ones_like(part.fraction), h))
         v, found = part.pull(stage)
-        u = jax.vmap(part.control)(stage.x, v)
-        bath = stage.bath
-        relative = stage.v - bath.velocity
-        values = -(u / bath.rate[:, None] + relative) / bath.temperature[:, None]
-        return jnp.where(found[:, None], values, jnp.nan)
+        score = stage.bath.score_of(jax.vmap(part.control)(stage.x, v), stage.v)
+        return jnp.where(found[:, None], score, jnp.nan)
 
     @property
     def _middle_part(self) -> Part:
@@ -178,8 +175,8 @@ class Passage(eqx.Module):
         arrays, static = eqx.partition(self.parts, eqx.is_array)
         return eqx.combine(jax.tree.map(lambda leaf: leaf[k], arrays), static)
 
-    def _fields(self, start: FieldState, portion: Array) -> tuple[Any, Any, Any]:
-        """At the start, in the middle and at the end of a portion, by linear interpolation."""
+    def _fields(self, start: FieldState, portion: Array) -> tuple[Any, Any]:
+        """In the middle and at the end of a portion, by linear interpolation."""
 
         def between(a, b, share):
             return jax.tree.map(lambda a, b: (1 - share) * a + share * b, a, b)
@@ -187,7 +184,7 @@ class Passage(eqx.Module):
         early = between(start, self.middle, jnp.minimum(2 * portion, 1.0))
         late = between(self.middle, self.end, jnp.clip(2 * portion - 1, 0.0, 1.0))
         end = jax.tree.map(lambda a, b: jnp.where(portion < 0.5, a, b), early, late)
-        return start, between(start, self.middle, portion), end
+        return between(start, self.middle, portion), end
 
 
 class Recorded(AbstractFlow):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from kjko.core import Particles, Response, Stage, State
-from kjko.fit.newton import FRACTIONS
+from kjko.fit.newton import largest_fraction
 from kjko.interfaces import (
     AbstractFit,
     AbstractMethod,
@@ -284,13 +284,11 @@ def held_fraction(
 
     It is that of all particles: a control is fitted on some of them, by Newton to no objective.
     """
-    fractions = jnp.asarray((*FRACTIONS, 0.0), by.u.dtype)
 
-    def rises(number):
-        raises = subproblem.raises_energy(part_of(by, fractions[number]), stage, share)
-        return raises & (number < len(FRACTIONS))
+    def rises(fraction):
+        return subproblem.raises_energy(part_of(by, fraction), stage, share)
 
-    return fractions[jax.lax.while_loop(rises, lambda number: number + 1, jnp.asarray(0))]
+    return largest_fraction(rises, by.u.dtype)
 
 
 def part_of(by: Response, fraction: Float[Array, ""]) -> Response:

@@ -1,6 +1,5 @@
 """What the fit of a step reports."""
 
-import math
 from typing import ClassVar
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from kjko.core import State
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
+from kjko.interfaces import AbstractObservable, AbstractStepInfo
 from kjko.observe.start import Start
 from kjko.problem import Problem
 
@@ -53,10 +52,3 @@ class FitReport(AbstractObservable):
         if info.det_min is not None:
             measured["det_min"] = info.det_min
         return measured
-
-    def record(self, problem: Problem, state: State, measured: Measured) -> Record:
-        record = super().record(problem, state, measured)
-        for key in ("loss_heldout", "fit_r2", "unresolved"):
-            if record[key] is not None and math.isnan(record[key]):
-                record[key] = None
-        return record

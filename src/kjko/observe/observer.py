@@ -1,5 +1,6 @@
 """All observables of a run together."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from kjko.core import State
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
 from kjko.observe.drift_error import DriftError
 from kjko.observe.energies import Energies
+from kjko.observe.failure import CHECKED
 from kjko.observe.fit_report import FitReport
 from kjko.observe.free_energy import Entropies
 from kjko.observe.marginals import Marginals
@@ -38,13 +40,17 @@ class Observer:
 
     def __call__(self, state: State, info: AbstractStepInfo | None) -> Record:
         """A dictionary with "step", "time", the observables' keys and "seconds", which is left to
-        the caller; None where a quantity has no meaning.
+        the caller; None where a quantity has no meaning, or is not finite and none that a run is
+        stopped for.
         """
         record: Record = {"step": int(state.step), "time": time_of(state)}
         measured: Any = jax.device_get(_measure(self.observables, self.problem, state, info))
         with np.errstate(all="ignore"):  # what is not finite is for `check` to tell
             for each, values in zip(self.observables, measured, strict=True):
                 record |= each.record(self.problem, state, values)
+        for key, value in record.items():
+            if key not in CHECKED and isinstance(value, float) and not math.isfinite(value):
+                record[key] = None
         return record | {"seconds": None}
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from kjko.bases.scales import Scales
 from kjko.core import Particles, State
 from kjko.core.rows import spread_rows
-from kjko.interfaces import AbstractObservable, AbstractStepInfo, Applied, Measured, Record
+from kjko.interfaces import AbstractObservable, AbstractStepInfo, Applied
 from kjko.problem import Problem
 
 FIELDS, SEED = 16, 0  # ridges in directions that are drawn once and for all
@@ -43,17 +43,13 @@ class ScoreCheck(AbstractObservable):
             return {}
         return {"score_check": _least_error(problem, applied)}
 
-    def record(self, problem: Problem, state: State, measured: Measured) -> Record:
-        number = super().record(problem, state, measured)["score_check"]
-        return {"score_check": None if number is None or not math.isfinite(number) else number}
-
 
 def _least_error(problem: Problem, applied: Applied) -> Float[Array, ""]:
     everyone = applied.particles
     bath = problem.collisions.freeze(everyone.x, everyone.v)
     rows = spread_rows(len(applied.u), PARTICLES)
     particles, u, bath = jax.tree.map(lambda leaf: leaf[rows], (everyone, applied.u, bath))
-    score = -(u / bath.rate[:, None] + particles.v - bath.velocity) / bath.temperature[:, None]
+    score = bath.score_of(u, particles.v)
     fields, slopes = _fields(problem, particles)
     terms = slopes + fields[:, :, None] * score[:, None]
     error = CHANCE * jnp.std(terms, axis=0) / math.sqrt(len(u))

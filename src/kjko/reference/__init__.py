@@ -3,8 +3,6 @@
 from kjko.reference.collisionless import ExactImage as ExactImage
 from kjko.reference.collisionless import exact_image as exact_image
 from kjko.reference.dispersion import debye_ratio as debye_ratio
-from kjko.reference.dispersion import langmuir_root as langmuir_root
-from kjko.reference.dispersion import two_beam_root as two_beam_root
 from kjko.reference.dispersion import wave_root as wave_root
 from kjko.reference.errors import KnownLaw as KnownLaw
 from kjko.reference.errors import density_error as density_error

@@ -18,7 +18,7 @@ from kjko.core.precision import in_double
 from kjko.initial import AbstractLaw
 from kjko.interfaces import AbstractFlow, FieldState
 from kjko.problem import Problem
-from kjko.reference.errors import Points
+from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.stationary import Stationary, stationary
 
 EXACT = 1e-10  # of a characteristic, relative, or of the width of the initial law
@@ -27,7 +27,7 @@ BLOCK = 4096  # points that share their steps
 DRAWS = 2**17  # of the initial law, for integrals and distribution functions
 
 
-class ExactImage:
+class ExactImage(KnownLaw):
     """f(t, z) = f₀(Φₜ⁻¹ z), z = (x, v), with Φₜ the flow of
 
         ẋ = v,    v̇ = a(t, x) + v × Ω,
@@ -52,10 +52,6 @@ class ExactImage:
         self._both = jax.jit(jax.vmap(motion.both, (None, 0)))
         self._energy = jax.jit(jax.vmap(motion.energy))
 
-    def knows(self, time: float) -> bool:
-        """Every time is known."""
-        return True
-
     def free_energy(self, time: float) -> float:
         """∫ (½|v|² + φ(x) + T₀ log f) f; nan if the flow does work that no φ accounts for."""
         return self._free_energy
@@ -68,10 +64,6 @@ class ExactImage:
         mass = float(self._problem.mass)
         of_one = self._free_energy / (float(temperature) * mass) - math.log(mass)
         return of_one + at_rest.log_normaliser
-
-    def field_energy(self, time: float) -> float:
-        """nan: the force is given."""
-        return math.nan
 
     def log_f(self, time: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
         """log f at particles."""

@@ -129,16 +129,3 @@ def wave_root(
 ) -> complex:
     """ω + iγ of the fastest growing or least damped wave; of ±ω the positive one."""
     return complex(wave_roots(wave_number, densities, drifts, temperatures)[0])
-
-
-def langmuir_root(wave_number: float, density: float = 1.0, temperature: float = 1.0) -> complex:
-    """ω + iγ of the Landau-damped wave in a Maxwellian."""
-    return wave_root(wave_number, (density,), (0.0,), (temperature,))
-
-
-def two_beam_root(
-    wave_number: float, drift: float, density: float = 1.0, temperature: float = 1.0
-) -> complex:
-    """ω + iγ of two equal Maxwellian beams at ±`drift`; `density` is that of both together."""
-    half = 0.5 * density
-    return wave_root(wave_number, (half, half), (drift, -drift), (temperature, temperature))

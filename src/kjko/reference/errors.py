@@ -1,5 +1,6 @@
 """Errors that any particle method can be held to, against a law that is known."""
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -10,11 +11,11 @@ DIRECTIONS = 64  # of a sliced distance
 
 
 class KnownLaw(Protocol):
-    """f at some times: in closed form (`ExactGaussian`) or from a grid (`GridLaw`)."""
+    """f at some times: in closed form (`ExactMixture`) or from a grid (`GridLaw`)."""
 
     def knows(self, time: float) -> bool:
         """Whether all but the two integrals can be asked for at this time."""
-        ...
+        return True
 
     def free_energy(self, time: float) -> float:
         """∫ (½|v|² + φ(x) + T₀ log f) f, of the mass of the problem."""
@@ -25,8 +26,8 @@ class KnownLaw(Protocol):
         ...
 
     def field_energy(self, time: float) -> float:
-        """∫|E|² dx of the particles' own field; of no meaning without one."""
-        ...
+        """∫|E|² dx of the particles' own field; nan where the force is given."""
+        return math.nan
 
     def score(self, time: float, x: Points, v: Points) -> Points:
         """∇ᵥ log f at particles."""

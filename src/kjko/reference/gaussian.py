@@ -13,10 +13,10 @@ from kjko.collisions import FokkerPlanck, NoCollisions
 from kjko.flow.potentials import Quadratic
 from kjko.initial import Gaussian
 from kjko.problem import Problem
+from kjko.reference.errors import Points
 
 Vector = Float[np.ndarray, " two_d"]
 Matrix = Float[np.ndarray, "two_d two_d"]
-Points = Float[np.ndarray, "n d"]
 
 
 class ExactGaussian(NamedTuple):
@@ -71,13 +71,13 @@ class ExactGaussian(NamedTuple):
         free_energy = self.free_energy(time) / (self.temperature * self.mass)
         return float(free_energy - np.log(self.mass) + 0.5 * log_det)
 
-    def field_energy(self, time: float) -> float:
-        """nan: the force is external."""
-        return math.nan
-
     def knows(self, time: float) -> bool:
         """Every time is known."""
         return True
+
+    def field_energy(self, time: float) -> float:
+        """nan: the force is given."""
+        return math.nan
 
     def score(self, time: float, x: Points, v: Points) -> Points:
         """∇ᵥ log f at particles."""
@@ -87,10 +87,7 @@ class ExactGaussian(NamedTuple):
 
     def log_f(self, time: float, x: Points, v: Points) -> Float[np.ndarray, " n"]:
         """log f at particles."""
-        mean, covariance = self.at(time)
-        z = np.concatenate([x, v], axis=1) - mean
-        log_det = np.linalg.slogdet(2 * np.pi * covariance)[1]
-        return -0.5 * np.sum(z * np.linalg.solve(covariance, z.T).T, axis=1) - 0.5 * log_det
+        return log_normal(np.concatenate([x, v], axis=1), *self.at(time))
 
     def distribution(self, time: float, coordinate: int, values: np.ndarray) -> np.ndarray:
         """The distribution function of a coordinate of (x, v)."""
@@ -141,6 +138,13 @@ def exact_gaussian(
         rate=np.block([[zero, -identity], [stiffness, collision_rate * identity - turning]]),
         mass=float(problem.mass),
     )
+
+
+def log_normal(z: Points, mean: Vector, covariance: Matrix) -> Float[np.ndarray, " n"]:
+    """log of the normal density."""
+    y = z - mean
+    log_det = np.linalg.slogdet(2 * np.pi * covariance)[1]
+    return -0.5 * np.sum(y * np.linalg.solve(covariance, y.T).T, axis=1) - 0.5 * log_det
 
 
 def _turning(problem: Problem, d: int) -> Matrix:

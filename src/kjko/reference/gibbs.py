@@ -13,11 +13,11 @@ from scipy.stats import norm
 from kjko.collisions import NoCollisions
 from kjko.core.precision import in_double
 from kjko.problem import Problem
-from kjko.reference.errors import Points
+from kjko.reference.errors import KnownLaw, Points
 from kjko.reference.stationary import POINTS, Stationary, stationary
 
 
-class GibbsLaw:
+class GibbsLaw(KnownLaw):
     """f∞ = exp(−(½|v|² + φ(x))/T₀)/Z, which f tends to, in place of f at every time.
 
     A run's errors against it are then how far f is from rest, and those of the run when f has come
@@ -33,10 +33,6 @@ class GibbsLaw:
         pairs = zip(at_rest.nodes, at_rest.marginals, strict=True)
         self._below = [CubicSpline(x, p).antiderivative() for x, p in pairs]
 
-    def knows(self, time: float) -> bool:
-        """It is the same at every time."""
-        return True
-
     def free_energy(self, time: float) -> float:
         """∫ (½|v|² + φ(x) + T₀ log f∞) f∞."""
         log_mass = math.log(self.mass)
@@ -45,10 +41,6 @@ class GibbsLaw:
     def kl(self, time: float) -> float:
         """Zero: f∞ is what the relative entropy is taken to."""
         return 0.0
-
-    def field_energy(self, time: float) -> float:
-        """nan: the force is external."""
-        return math.nan
 
     def score(self, time: float, x: Points, v: Points) -> Points:
         """∇ᵥ log f∞ = −v/T₀."""

@@ -22,7 +22,7 @@ GRID_STEP = 0.01  # at most
 SAME_TIME = 1e-6
 
 
-class GridLaw:
+class GridLaw(KnownLaw):
     """A solution on a grid, for all that a particle method is held to. One dimension.
 
     The density is known at the times of the solution, the free energy and the relative entropy at

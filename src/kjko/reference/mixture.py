@@ -10,12 +10,13 @@ from scipy.stats import norm, qmc
 
 from kjko.initial import GaussianMixture, GaussianPosition, Product
 from kjko.problem import Problem
-from kjko.reference.gaussian import ExactGaussian, Points, exact_gaussian
+from kjko.reference.errors import KnownLaw, Points
+from kjko.reference.gaussian import ExactGaussian, exact_gaussian, log_normal
 
 DRAWS = 2**15  # of each Gaussian, for an integral
 
 
-class ExactMixture:
+class ExactMixture(KnownLaw):
     """Σ_k w_k f_k, the f_k exact Gaussians of mass one. `mass`: of the problem.
 
     The two integrals are means over points of the law itself, of low discrepancy, the same at all
@@ -27,10 +28,6 @@ class ExactMixture:
     ):
         self.parts, self.weights, self.mass = parts, weights, mass
 
-    def knows(self, time: float) -> bool:
-        """Every time is known."""
-        return True
-
     def kl(self, time: float) -> float:
         """The relative entropy to the stationary law at a time."""
         part, d = self.parts[0], len(self.parts[0].mean_stationary) // 2
@@ -40,7 +37,7 @@ class ExactMixture:
             mean, covariance = each.at(time)
             z = mean + self._normal @ np.linalg.cholesky(covariance).T
             log_f = self.log_f(time, z[:, :d], z[:, d:])
-            total += weight * np.mean(log_f - _log_normal(z, *stationary))
+            total += weight * np.mean(log_f - log_normal(z, *stationary))
         return float(total)
 
     def free_energy(self, time: float) -> float:
@@ -48,10 +45,6 @@ class ExactMixture:
         part = self.parts[0]
         log_z = 0.5 * np.linalg.slogdet(2 * np.pi * part.covariance_stationary)[1]
         return part.temperature * self.mass * (self.kl(time) - log_z + math.log(self.mass))
-
-    def field_energy(self, time: float) -> float:
-        """nan: the force is external."""
-        return math.nan
 
     def score(self, time: float, x: Points, v: Points) -> Points:
         """∇ᵥ log f at particles."""
@@ -110,9 +103,3 @@ def _joint(law: Product) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     covariances = np.zeros((len(means), d + law.means.shape[1], d + law.means.shape[1]))
     covariances[:, :d, :d], covariances[:, d:, d:] = in_x[1], np.asarray(law.covariances)
     return means, covariances, np.asarray(law.weights)
-
-
-def _log_normal(z: Points, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    y = z - mean
-    log_det = np.linalg.slogdet(2 * np.pi * covariance)[1]
-    return -0.5 * np.sum(y * np.linalg.solve(covariance, y.T).T, axis=1) - 0.5 * log_det

@@ -21,7 +21,7 @@ QUANTILES = 400  # of a normal law, for a mean over it
 TINY = 1e-12
 
 
-class RotatedLaw:
+class RotatedLaw(KnownLaw):
     """f(x, v) = f₁(e·x, e·v) f₂(Px, Pv), P the projection across e.
 
     `along`: the law f₁ of one position and velocity, `across`: the Gaussian f₂ of the others, both
@@ -46,10 +46,6 @@ class RotatedLaw:
 
     def kl(self, time: float) -> float:
         return self.along.kl(time) + self.across.kl(time)
-
-    def field_energy(self, time: float) -> float:
-        """nan: the force is external."""
-        return math.nan
 
     def score(self, time: float, x: Points, v: Points) -> Points:
         along, across = self._split(x, v)

@@ -40,6 +40,8 @@ def read_checkpoint(folder: Path, like: State) -> tuple[State, list[str]]:
     for path in _checkpoints(folder):
         try:
             return _read_state(path, like), damaged
+        except NoCheckpoint:
+            raise
         except Exception:  # zipfile and numpy have no common error for a damaged file
             damaged.append(path.name)
     state_of_them = f"damaged: {', '.join(damaged)}" if damaged else "there is none"
@@ -56,12 +58,20 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _read_state(path: Path, like: State) -> State:
-    """Raises an error of some kind if the file does not hold such a state, whole."""
+    """Raises NoCheckpoint for one in another precision, an error of some kind if the file does not
+    hold such a state, whole.
+    """
     arrays, rest = eqx.partition(like, eqx.is_array)
     expected, structure = jax.tree.flatten(arrays)
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as zipped:
         leaves = [zipped[f"arr_{i}"] for i in range(len(zipped.files))]  # checksums are checked
     for leaf, known in zip(leaves, expected, strict=True):
-        if leaf.shape != known.shape or leaf.dtype != known.dtype:
+        if leaf.shape != known.shape or leaf.dtype.kind != known.dtype.kind:
             raise ValueError(f"{path}: not a state of this run")
+        if leaf.dtype != known.dtype:
+            wide = "True" if leaf.dtype == np.float64 else "False"
+            raise NoCheckpoint(
+                f"{path}: numbers of {leaf.dtype} where jax has {known.dtype}; set"
+                f' jax.config.update("jax_enable_x64", {wide})'
+            )
     return eqx.combine(jax.tree.unflatten(structure, map(jnp.asarray, leaves)), rest)

@@ -1,4 +1,4 @@
-"""Reading a run folder back: the one place that does. Without jax, but for `Run.state`."""
+"""Reading a run folder back: the one place that does. Files alone are read without jax."""
 
 import json
 import tomllib
@@ -178,13 +178,6 @@ class Run:
         state, _ = read_checkpoint(self.folder, like=self.experiment().init())
         return state
 
-    @property
-    def has_passages(self) -> bool:
-        """Whether it has kept what its steps did to phase space."""
-        from kjko.run.passages import PASSAGES
-
-        return (self.folder / PASSAGES).exists()
-
     @cached_property
     def history(self) -> "History":
         """What its steps did to phase space: log f, its score and new particles at any time.
@@ -214,17 +207,17 @@ class Run:
 
     def slice(self, t: float, **coordinates: ArrayLike) -> "xarray.DataArray":
         """f on a mesh, `run.slice(2.0, x1=np.linspace(-3, 3, 61), v1=[0, 1], x2=0.5)`: see
-        `kjko.sections.slice_of`.
+        `kjko.slices.slice_of`.
         """
-        from kjko.sections import slice_of
+        from kjko.slices import slice_of
 
         return slice_of(self.history, t, coordinates)
 
     def marginal(self, t: float, **coordinates: ArrayLike) -> "xarray.Dataset":
         """∫f over what is not named, `run.marginal(2.0, x1=np.linspace(-3, 3, 61))`: see
-        `kjko.sections.marginal_of`.
+        `kjko.slices.marginal_of`.
         """
-        from kjko.sections import marginal_of
+        from kjko.slices import marginal_of
 
         return marginal_of(self.history, t, coordinates)
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -50,13 +49,12 @@ class Writer:
         write_atomically(self.folder / "series.jsonl", b"")
 
     def record(self, record: Record) -> None:
-        """One more line of the series, all of it or nothing; what is not finite is null in JSON."""
-        bad = {k: None for k, v in record.items() if isinstance(v, float) and not math.isfinite(v)}
+        """One more line of the series, all of it or nothing."""
         path = self.folder / "series.jsonl"
         size = path.stat().st_size
         try:
             with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record | bad) + "\n")
+                file.write(json.dumps(record, allow_nan=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())  # a checkpoint is never ahead of the series
         except OSError as error:

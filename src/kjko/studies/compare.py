@@ -11,7 +11,7 @@ from kjko.case import BadInput, Case, load
 from kjko.interfaces import Record
 from kjko.observe import DEFAULT, DriftError, NumericalFailure
 from kjko.reference import ExactGaussian, KnownLaw, known_law, marginal_error, sliced_wasserstein
-from kjko.simulation import number_of_steps, simulate
+from kjko.simulation import number_of_steps
 from kjko.studies.comparison import COLUMNS, Comparison, Outcome
 
 MEASURED = 20  # times at most at which marginals, and a grid's score, are looked at
@@ -130,17 +130,9 @@ def _known(case: Case, progress: Callable[[str], None]) -> tuple[KnownLaw | None
 
 
 def _run(name: str, case: Case, law: KnownLaw | None, steps: list[int]) -> Outcome:
-    problem, method, particles, time_step, *_ = case.build()
+    experiment = case.build()
     held = [DriftError(law) if isinstance(each, DriftError) else each for each in DEFAULT]
-    run = simulate(
-        problem,
-        method,
-        particles,
-        time_step=time_step,
-        end_time=case.solver.end_time,
-        seed=case.particles.seed,
-        observables=held,
-    )
+    run = experiment.simulate(held)
     marginals, sliced, failure = [], [], None
     with np.errstate(all="ignore"):
         _, first = next(run)  # t = 0, which no step's time and compilation counts to

@@ -9,7 +9,6 @@ from kjko.case import BadInput, Case
 from kjko.initial import Gaussian
 from kjko.observe import DriftError
 from kjko.reference import exact_gaussian
-from kjko.simulation import simulate
 
 # What is left is the error of the time discretisation: an affine control is exact for a Gaussian
 # law, and fitted closely on all particles it carries their mean and covariance without noise.
@@ -66,21 +65,13 @@ def converge(case: Case, time_steps: list[float], progress: Callable[[str], None
 
 
 def _errors(case: Case) -> dict[str, float]:
-    problem, method, particles, time_step, *_ = case.build()
-    z = _phase(particles)
+    experiment = case.build()
+    problem, z = experiment.problem, _phase(experiment.particles)
     gaussian = isinstance(problem.law, Gaussian)
     exact = exact_gaussian(problem, z.mean(axis=0), np.cov(z.T, bias=True)) if gaussian else None
     if exact is None:
         raise BadInput("problem: no exact law; the study needs a gaussian law in a quadratic")
-    run = simulate(
-        problem,
-        method,
-        particles,
-        time_step=time_step,
-        end_time=case.solver.end_time,
-        seed=case.particles.seed,
-        observables=[DriftError(exact)],
-    )
+    run = experiment.simulate([DriftError(exact)])
     next(run)  # t = 0
     mean_error, covariance_error, drift_error = [], [], []
     for state, record in run:
