@@ -36,6 +36,8 @@ from kjko.simulation import take_step
 FROM = 0.5
 BETWEEN = 0.25  # two comparisons with the exact law
 DIRECTIONS = 20
+LEAST = 1e-3  # what a check is drawn as that is smaller
+TICKS = {"kl": [0.002, 0.01, 0.05, 0.2], "log_f_rms": [0.02, 0.05, 0.1, 0.2, 0.5]}
 SPLINES = ["solver.control={kind='splines'}", "solver.fit={kind='newton'}"]
 
 
@@ -179,8 +181,10 @@ def draw(results: list[dict[str, Any]], path: Any) -> None:
                 of_kind = [r for r in results if r["name"].endswith("by splines") == by_splines]
                 wrong = [max(abs(row[error]) for row in r["at"]) for r in of_kind]
                 name = "splines where coordinates couple" if by_splines else "default"
-                axes.loglog(wrong, [r[check] for r in of_kind], marker, label=name)
+                checks = [max(r[check], LEAST) for r in of_kind]
+                axes.loglog(wrong, checks, marker, label=name)
             axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xticks(TICKS[error], [f"{tick:g}" for tick in TICKS[error]])
             axes.axhline(limit, color="k", lw=0.8, ls="--")
             axes.set(ylabel=f"largest {check}" if error == "kl" else "")
             axes.set(xlabel=f"largest {label}" if check == "unresolved" else "")

@@ -8,7 +8,7 @@ import pytest
 from problems import asymmetric_problem, collision_stage, jko_step
 
 import kjko
-from kjko.fit import LevenbergMarquardt, levenberg_marquardt
+from kjko.fit import LevenbergMarquardt
 from kjko.fit.levenberg_marquardt import _Unknowns, _Values
 
 
@@ -146,25 +146,3 @@ def test_an_iteration_goes_down_its_objective(double):
     gradient = jax.grad(objective)(jnp.zeros_like(system.right))
     np.testing.assert_allclose(system.right, -0.5 * gradient, atol=1e-10)
     assert system.smoothing > 1e-5
-
-
-def test_few_particles_do_not_make_it_steep(monkeypatch):
-    """Values with noise, fitted by more functions than they can tell."""
-    problem = kjko.Problem(kjko.External(well), kjko.FokkerPlanck(1.0, 1.0))
-    particles, _ = ring(400)
-    noise = 0.3 * jax.random.normal(jax.random.key(5), (400,))
-    stage = stage_of(problem, kjko.Particles(particles.x, particles.v, particles.log_f + noise))
-    control = kjko.Gradient(kjko.Ridges(2, 24, key=jax.random.key(1)))
-    control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
-    values = _Values.of(jko_step(problem, 1e-3, 2e-3).condition(control, stage), 400)
-
-    def bend_after(price):
-        monkeypatch.setattr(levenberg_marquardt, "SMOOTHING", price)
-        improve = eqx.filter_jit(lambda *now: values.improve(*now))
-        at = values.first(control.basis, jnp.zeros(control.basis.size))
-        now = at, values.residual(at), jnp.asarray(1e-3)
-        for _ in range(30):
-            now = improve(*now)
-        return float(jnp.mean(values.bend(now[0]) ** 2))
-
-    assert bend_after(levenberg_marquardt.SMOOTHING) < 0.3 * bend_after(0.0)

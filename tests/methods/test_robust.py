@@ -1,11 +1,14 @@
 """The defaults on problems that nobody has chosen."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import kjko
+from kjko.case import load
+from kjko.reference import closed_form
 
 
 class Bumpy(eqx.Module):
@@ -58,3 +61,16 @@ def test_random_problems(seed):
     energies = np.array([record["free_energy"] for record in records])
     assert np.diff(energies).max() <= 1e-2
     assert min(record["det_min"] for record in records[1:]) > 0
+
+
+@pytest.mark.slow
+def test_trained_functions_stay_smooth():
+    """A run in which one of them stood as a wall from t = 2.9 on, with log f wrong by 0.025."""
+    experiment = load("mixture-3d", ["particles.seed=1", "solver.end_time=4.0"]).build()
+    law = closed_form(experiment.problem)
+    assert law is not None
+    for state, record in experiment.simulate([]):
+        if record["step"] >= 10 and record["step"] % 5 == 0:
+            x, v, log_f = (np.asarray(a, float) for a in jax.tree.leaves(state.particles))
+            off = log_f - law.log_f(record["time"], x, v)
+            assert np.sqrt(np.mean(off**2)) < 0.06 and abs(np.mean(off)) < 0.006, record["time"]

@@ -1,5 +1,7 @@
 """What a record says: drift error, relative entropies and histograms against closed forms."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -293,6 +295,23 @@ def test_what_has_no_meaning_is_none(double):
     unknown = {"kl_stationary", "kl_stationary_plain", "mass_check", "marginal_kl_x"}
     assert missing == {"field_energy"} | unknown | of_a_step
     assert len(record["marginal_kl_v"]) == 1
+
+
+class Infinite(kjko.interfaces.AbstractObservable):
+    """Two numbers that are not finite, of which a run is stopped for one."""
+
+    keys: ClassVar[tuple[str, ...]] = ("mine", "loss")
+
+    def measure(self, problem, state, info):
+        return {"mine": jnp.asarray(jnp.inf), "loss": jnp.asarray(jnp.nan)}
+
+
+def test_what_is_not_finite_is_none():
+    problem = asymmetric_problem(1)
+    particles = kjko.sample(problem.law, 20)
+    state = kjko.Langevin().init(problem, particles, 0.1)
+    record = Observer(Start(problem, kjko.Langevin(), particles), [Infinite()])(state, None)
+    assert record["mine"] is None and np.isnan(record["loss"])
 
 
 def test_marginals_in_a_box_are_of_the_box(double):

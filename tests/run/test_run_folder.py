@@ -306,13 +306,6 @@ def test_a_lost_series_is_begun_anew(stopped, whole):
     assert series(stopped) == series(whole)[5:]
 
 
-def test_what_is_not_finite_is_null(tmp_path):
-    (tmp_path / "series.jsonl").touch()
-    record = {"step": 1, "drift_error": np.inf, "loss": np.nan, "time": 0.1}
-    writer_of(tmp_path, small_case().build()).record(record)
-    assert series(tmp_path) == [{"step": 1, "drift_error": None, "loss": None, "time": 0.1}]
-
-
 def test_a_full_disk_at_any_write(tmp_path, monkeypatch, whole):
     """Whichever write it is: no temporary file stays, and the run goes on once there is room."""
     fsync = os.fsync

@@ -71,7 +71,7 @@ def _plane(run: Shown) -> Maps | None:
 
 def _slices(run: Shown) -> Maps | None:
     """f where the other coordinates have their means at the end; None if it is not known there."""
-    if not run.has_density:
+    if not run.has_density or not run.run.has_passages:
         return None
     x, v = _nodes(run, SLICED)
     last = run.snapshots[-1]
@@ -86,7 +86,7 @@ def _slices(run: Shown) -> Maps | None:
     try:
         history = run.run.history
         slices = [slice_of(history, float(s["time"]), on) for s in run.snapshots]
-    except (OSError, ValueError):  # no passages, damaged ones, or a density without such a map
+    except (OSError, ValueError):  # a file is damaged, or the density has no such map
         return None
     at = ", ".join(f"${name[0]}_{{{name[1:]}}} = {value:g}$" for name, value in held.items())
     maps = [(x, v, run.mass * each.to_numpy()) for each in slices]

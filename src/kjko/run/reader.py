@@ -178,6 +178,13 @@ class Run:
         state, _ = read_checkpoint(self.folder, like=self.experiment().init())
         return state
 
+    @property
+    def has_passages(self) -> bool:
+        """Whether it has kept what its steps did to phase space."""
+        from kjko.run.passages import PASSAGES
+
+        return (self.folder / PASSAGES).exists()
+
     @cached_property
     def history(self) -> "History":
         """What its steps did to phase space: log f, its score and new particles at any time.
