@@ -16,6 +16,7 @@ from kjko.reference.gibbs import gibbs_law as gibbs_law
 from kjko.reference.grid import GridSolution as GridSolution
 from kjko.reference.grid import grid_solution as grid_solution
 from kjko.reference.grid_density import GridDensity as GridDensity
+from kjko.reference.grid_plane import plane_law as plane_law
 from kjko.reference.known import GridLaw as GridLaw
 from kjko.reference.known import closed_form as closed_form
 from kjko.reference.known import known_law as known_law

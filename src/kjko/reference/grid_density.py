@@ -1,5 +1,6 @@
 """A density known on the nodes of a phase-space grid, between the nodes."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,16 +61,27 @@ class GridDensity(NamedTuple):
 
 def grid_density(f: Density, grid: PhaseGrid, energy: Density, periodic: bool) -> GridDensity:
     """f between its nodes. `energy`: −log f∞ at the nodes, up to a constant."""
-    floor = RESOLVED * max(float(-f.min()), ROUNDING * float(f.max()))
-    below = f <= floor
-    spacing = (grid.dx, grid.dv)
-    nearest = distance_transform_edt(below, spacing, return_distances=False, return_indices=True)
-    log_ratio = (np.log(np.maximum(f, floor)) + energy)[tuple(np.asarray(nearest))]
-    log_f, x = log_ratio - energy, grid.x
-    log_f[below] = np.minimum(log_f[below], np.log(floor))
+    log_f, floor = log_with_tails(f, energy, (grid.dx, grid.dv))
+    x = grid.x
     if periodic:
         wide = np.arange(-PERIODIC_NODES, len(x) + PERIODIC_NODES)
         log_f, x = log_f[wide % len(x)], x[0] + grid.dx * wide
     spline = RectBivariateSpline(x, grid.v, log_f, kx=ORDER, ky=ORDER)
-    mass_below = grid.cell * float(np.abs(f[below]).sum())
+    mass_below = grid.cell * float(np.abs(f[f <= floor]).sum())
     return GridDensity(f, grid, floor, mass_below, spline, periodic)
+
+
+def log_with_tails(
+    f: np.ndarray, energy: np.ndarray, spacing: Sequence[float], resolved: float = RESOLVED
+) -> tuple[np.ndarray, float]:
+    """log f at the nodes of a grid, and the floor below which it is that of f∞ times f/f∞ of the
+    nearest node above, or the floor's. `energy`: −log f∞ up to a constant; `resolved`: the floor,
+    times the most negative f.
+    """
+    floor = resolved * max(float(-f.min()), ROUNDING * float(f.max()))
+    below = f <= floor
+    nearest = distance_transform_edt(below, spacing, return_distances=False, return_indices=True)
+    log_ratio = (np.log(np.maximum(f, floor)) + energy)[tuple(np.asarray(nearest))]
+    log_f = log_ratio - energy
+    log_f[below] = np.minimum(log_f[below], np.log(floor))
+    return log_f, floor
