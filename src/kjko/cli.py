@@ -86,12 +86,8 @@ def run(
         loaded = _load(case, overrides)
         from kjko.run import loop
 
-        folder = out or _free_folder(Path("runs") / Path(case).stem)
-        with _resumable(folder):
-            loop.start(loaded, folder)
-            _tell_wave(folder)
-            _draw(folder)
-            _tell_checks(folder)
+        folder = loop.start(loaded, out or Path("runs") / Path(case).stem, numbered=out is None)
+        _tell(folder)
 
 
 @app.command()
@@ -102,11 +98,8 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
 
         case = loop.read_case(folder)
         _set_precision(case)
-        with _resumable(folder):
-            loop.resume(case, folder)
-            _tell_wave(folder)
-            _draw(folder)
-            _tell_checks(folder)
+        loop.resume(case, folder)
+        _tell(folder)
 
 
 @app.command()
@@ -133,6 +126,7 @@ def converge(
         from kjko.case import BadInput
         from kjko.figures.errors import draw_convergence
         from kjko.run.atomic import write_atomically
+        from kjko.run.claim import new_folder
         from kjko.run.loop import check_unused
         from kjko.studies.converge import SETTINGS
         from kjko.studies.converge import converge as study
@@ -147,9 +141,10 @@ def converge(
                 " as in 0.2,0.1"
             )
         loaded = _load(case, [*SETTINGS, *(overrides or [])])
-        folder = out or _free_folder(Path("runs") / f"converge-{Path(case).stem}")
-        check_unused(folder)
+        if out is not None:
+            check_unused(out)
         result = study(loaded, steps, progress=lambda line: typer.echo(line, err=True))
+        folder = out or new_folder(Path("runs") / f"converge-{Path(case).stem}")
         write_atomically(folder / "convergence.csv", result.csv().encode())
         draw_convergence(steps, result.errors, result.orders, folder / "convergence.png")
         for name, order in result.orders.items():
@@ -174,6 +169,7 @@ def compare(
     Methods that learn a network take the case's control and fit, where it has one.
     """
     with _exit_codes():
+        from kjko.run.claim import new_folder
         from kjko.run.loop import check_unused
         from kjko.studies.compare import check_methods
         from kjko.studies.compare import compare as study
@@ -182,7 +178,7 @@ def compare(
         names = [name.strip() for name in methods.split(",")]
         check_methods(names, seeds)
         loaded = _load(case, overrides)
-        folder = out or _free_folder(Path("runs") / f"compare-{Path(case).stem}")
+        folder = out or new_folder(Path("runs") / f"compare-{Path(case).stem}")
         check_unused(folder)
         result = study(
             case,
@@ -238,6 +234,18 @@ def _draw(folder: Path) -> None:
         typer.echo(f"figure: {path}")
 
 
+def _tell(folder: Path) -> None:
+    """What a finished run has to say, and its figures."""
+    try:
+        _tell_wave(folder)
+        _draw(folder)
+        _tell_checks(folder)
+    except KeyboardInterrupt:
+        from kjko.run.signals import Interrupted
+
+        raise Interrupted(f"stopped; `kjko plot {folder}` draws the figures") from None
+
+
 def _tell_wave(folder: Path) -> None:
     """A line on the wave of linear theory, and what of it was measured."""
     from kjko.run.reader import open_run
@@ -267,30 +275,6 @@ def _tell_checks(folder: Path) -> None:
         typer.echo(line)
     if warning is not None:
         typer.echo(f"kjko: {warning}", err=True)
-
-
-def _free_folder(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, … that does not exist."""
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
-
-
-@contextlib.contextmanager
-def _resumable(folder: Path) -> Iterator[None]:
-    """Ctrl-C stops a run that can be resumed, once it has a checkpoint."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        from kjko.run.signals import Interrupted
-
-        if not any(folder.glob("checkpoints/step_*.npz")):
-            raise
-        raise Interrupted(
-            f"stopped at once; `kjko resume {folder}` goes on from the last checkpoint"
-        ) from None
 
 
 @contextlib.contextmanager

@@ -51,6 +51,11 @@ def read_checkpoint(folder: Path, like: State) -> tuple[State, list[str]]:
     )
 
 
+def has_checkpoints(folder: Path) -> bool:
+    """Whether there is any, readable or not."""
+    return bool(_checkpoints(folder))
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     """Newest first; after step 999999 the names get longer."""
     paths = (folder / "checkpoints").glob("step_*.npz")

@@ -1,7 +1,7 @@
 """A case becomes a run folder: the loop with its records, checkpoints, progress and signals."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ from kjko.case import BadInput, Case, Experiment, parse_toml
 from kjko.core import State
 from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
-from kjko.run.checkpoints import read_checkpoint
+from kjko.run.checkpoints import has_checkpoints, read_checkpoint
+from kjko.run.claim import LOCK, claimed, new_folder
 from kjko.run.formats import FORMATS
 from kjko.run.manifest import read_manifest
 from kjko.run.progress import progress
@@ -24,46 +25,70 @@ MAY_CHANGE = ("title", "output.")  # keys, beside a longer end_time, in a run th
 log = logging.getLogger(__name__)
 
 
-def start(case: Case, folder: Path) -> None:
-    """Run a case into a new folder.
+def start(case: Case, folder: Path, numbered: bool = False) -> Path:
+    """Run a case into a new folder, or, if it is `numbered`, into the first of folder, folder-2,
+    folder-3, … that does not exist. Returns it.
 
     Raises BadInput if the folder is in use, NumericalFailure if a step goes wrong, Interrupted
-    after Ctrl-C or SIGTERM, OSError if the folder cannot be written.
+    after a signal, OSError if the folder cannot be written.
     """
-    check_unused(folder)
+    if not numbered:
+        check_unused(folder)
     with stopping() as stop, _quiet():
-        setup = _set_up(case, folder)
+        setup = _set_up(case)
         state = setup.experiment.init()
         first = setup.observer(state, None)
         check(first)
-        setup.writer.begin(case.to_toml(), case.model_dump(mode="json"))
-        setup.writer.record(first)
-        if 0 in _snapshot_steps(case, setup.experiment.steps):
-            setup.writer.snapshot(state)
-        if case.output.histogram_every:
-            setup.writer.histogram(state)
-        setup.writer.checkpoint(state)
-        _continue(case, setup, state, first, stop)
+        folder = new_folder(folder) if numbered else folder
+        with claimed(folder):
+            check_unused(folder)  # another process may have been here by now
+            _from_the_start(case, setup, folder, state, first, stop)
+    return folder
 
 
 def resume(case: Case, folder: Path) -> None:
-    """Go on from the newest checkpoint that can be read. Raises as `start`, and NoCheckpoint.
+    """Go on from the newest checkpoint that can be read, or begin anew what was killed before its
+    first one. Raises as `start`, and NoCheckpoint if none can be read.
 
     `case`: the folder's own, by `read_case`.
     """
-    with stopping() as stop, _quiet():
+    with claimed(folder), stopping() as stop, _quiet():
         _refuse_changes(case, folder)
-        setup = _set_up(case, folder)
-        state, damaged = read_checkpoint(folder, like=setup.experiment.init())
+        setup = _set_up(case)
+        initial = setup.experiment.init()
+        if not has_checkpoints(folder) and _is_at_its_start(folder):
+            log.warning("%s has no checkpoint yet; starting over", folder)
+            first = setup.observer(initial, None)
+            check(first)
+            return _from_the_start(case, setup, folder, initial, first, stop)
+        state, damaged = read_checkpoint(folder, like=initial)
+        writer = setup.writer(folder)
         for name in damaged:
             log.warning("%s is damaged; going on from step %d", name, state.step)
-        missing = setup.writer.forget_after(int(state.step))
+        missing = writer.forget_after(int(state.step))
         if missing:
             log.warning("series.jsonl has lost the records of %d steps", len(missing))
-        if setup.writer.forget_passages_after(int(state.step)):
+        if writer.forget_passages_after(int(state.step)):
             log.warning("passages.bin is damaged; the density is known at the particles only")
         records = {record["step"]: record for record in read_series(folder)}
-        _continue(case, setup, state, records.get(int(state.step)), stop)
+        _continue(case, setup, writer, state, records.get(int(state.step)), stop)
+
+
+def _from_the_start(
+    case: Case, setup: "_Setup", folder: Path, state: State, first: Record, stop: Sequence[int]
+) -> None:
+    """The run from its first record on. The first checkpoint comes last: before it a run that is
+    killed is begun again.
+    """
+    writer = setup.writer(folder)
+    writer.begin(case.to_toml(), case.model_dump(mode="json"))
+    writer.record(first)
+    if 0 in _snapshot_steps(case, setup.experiment.steps):
+        writer.snapshot(state)
+    if case.output.histogram_every:
+        writer.histogram(state)
+    writer.checkpoint(state)
+    _continue(case, setup, writer, state, first, stop)
 
 
 def read_case(folder: Path) -> Case:
@@ -80,8 +105,8 @@ def read_case(folder: Path) -> Case:
 
 
 def check_unused(folder: Path) -> None:
-    """Raise BadInput if the folder is not new or empty."""
-    if folder.is_dir() and not any(folder.iterdir()):
+    """Raise BadInput if the folder is not new or empty, but for what a killed start has left."""
+    if folder.is_dir() and all(_is_left_over(path) for path in folder.iterdir()):
         return
     if (folder / "case.toml").exists():
         raise BadInput(
@@ -90,6 +115,16 @@ def check_unused(folder: Path) -> None:
         )
     if folder.exists():
         raise BadInput(f"--out {folder}: expected a new or empty folder; name another")
+
+
+def _is_at_its_start(folder: Path) -> bool:
+    """Whether a run has got no further than its first record."""
+    path = folder / "series.jsonl"
+    return not path.exists() or len(path.read_bytes().splitlines()) <= 1
+
+
+def _is_left_over(path: Path) -> bool:
+    return path.name == LOCK or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def _refuse_changes(case: Case, folder: Path) -> None:
@@ -122,15 +157,14 @@ def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
 class _Setup(NamedTuple):
     experiment: Experiment
     observer: Observer
-    writer: Writer
-    folder: Path
+    writer: Callable[[Path], Writer]
 
 
-def _set_up(case: Case, folder: Path) -> _Setup:
+def _set_up(case: Case) -> _Setup:
     experiment = case.build()
     start = Start(experiment.problem, experiment.method, experiment.particles)
     observer = Observer(start, experiment.observables)
-    return _Setup(experiment, observer, Writer(folder, start, FORMATS[case.output.format]), folder)
+    return _Setup(experiment, observer, lambda at: Writer(at, start, FORMATS[case.output.format]))
 
 
 def _snapshot_steps(case: Case, steps: int) -> set[int]:
@@ -141,7 +175,12 @@ def _snapshot_steps(case: Case, steps: int) -> set[int]:
 
 
 def _continue(
-    case: Case, setup: _Setup, state: State, record: Record | None, stop: Sequence[int]
+    case: Case,
+    setup: _Setup,
+    writer: Writer,
+    state: State,
+    record: Record | None,
+    stop: Sequence[int],
 ) -> None:
     """The loop from a state that is on disk, with its record."""
     problem, method, steps = (
@@ -149,7 +188,7 @@ def _continue(
         setup.experiment.method,
         setup.experiment.steps,
     )
-    step, writer, output = int(state.step), setup.writer, case.output
+    step, output = int(state.step), case.output
     snapshot_steps = _snapshot_steps(case, steps)
     loop = evolve(problem, method, setup.observer, state, steps, record)
     with progress(steps, step) as show:
@@ -157,7 +196,7 @@ def _continue(
             while step < steps:
                 if stop:
                     raise Interrupted(
-                        f"stopped at step {step} of {steps}; `kjko resume {setup.folder}` goes on"
+                        f"stopped at step {step} of {steps}; `kjko resume {writer.folder}` goes on"
                     )
                 state, info, record = next(loop)
                 step = record["step"]
@@ -175,6 +214,10 @@ def _continue(
         except (NumericalFailure, Interrupted):
             writer.checkpoint(state)  # the last good state
             raise
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"stopped at once; `kjko resume {writer.folder}` goes on from the last checkpoint"
+            ) from None
 
 
 def _quiet():

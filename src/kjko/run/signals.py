@@ -4,6 +4,8 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
 
 class Interrupted(Exception):
     """A signal stopped the run; its checkpoint is written."""
@@ -11,7 +13,9 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def stopping() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C or SIGTERM; a second signal stops at once."""
+    """A list that is empty until Ctrl-C, SIGTERM or what batch systems send, SIGUSR1 and SIGHUP; a
+    second signal stops at once.
+    """
     received: list[int] = []
 
     def note(number, frame):
@@ -19,7 +23,8 @@ def stopping() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    heeded = (s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN)  # not under nohup
+    previous = {s: signal.signal(s, note) for s in heeded}
     try:
         yield received
     finally:

@@ -1,0 +1,100 @@
+"""A folder belongs to one process at a time."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from kjko.case import BadInput
+
+LOCK = "run.lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a network file system without them
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold the folder, made if need be, while the block runs.
+
+    By an advisory lock on `run.lock`, which a process that has died no longer has. Where the file
+    system has no locks it is what the file says: a process of this machine that is alive, or one of
+    any other, holds the folder, and two that come within an instant of each other both get it.
+
+    Raises BadInput if another process holds it.
+    """
+    file = _lock(folder)
+    try:
+        file.truncate(0)
+        json.dump({"host": platform.node(), "process": os.getpid()}, file)
+        file.flush()
+        yield
+    finally:
+        file.truncate(0)  # held by no one; the file stays, so that all lock the same one
+        file.close()
+
+
+def _lock(folder: Path) -> TextIO:
+    """The lock file, locked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  the caller holds it
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        without = error.errno in NO_LOCKS
+        if without and not _is_alive(holder(folder)):
+            return file
+        file.close()
+        if without or isinstance(error, BlockingIOError):
+            raise _held(folder) from None
+        raise
+    return file
+
+
+def holder(folder: Path) -> dict[str, Any] | None:
+    """The host and process that hold a folder, or held it when they died; None if none does."""
+    try:
+        found = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = isinstance(found, dict) and isinstance(found.get("process"), int)
+    return found if known and isinstance(found.get("host"), str) else None
+
+
+def _is_alive(process: dict[str, Any] | None) -> bool:
+    """Whether a process runs, as far as can be known: of another machine it is taken to."""
+    if process is None:
+        return False
+    if process["host"] != platform.node():
+        return True
+    try:
+        os.kill(process["process"], 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _held(folder: Path) -> BadInput:
+    by = holder(folder)
+    who = f"process {by['process']} on {by['host']}" if by else "another process"
+    return BadInput(f"{folder}: {who} writes to it; wait, stop that one, or name another folder")
+
+
+def new_folder(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, … that does not exist, made at once: of two
+    processes each gets its own.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    number, free = 1, folder
+    while True:
+        try:
+            free.mkdir()
+            return free
+        except FileExistsError:
+            number += 1
+            free = folder.with_name(f"{folder.name}-{number}")
