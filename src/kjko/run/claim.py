@@ -75,7 +75,7 @@ def _is_alive(process: dict[str, Any] | None) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass  # it is another user's
     return True
 
 
