@@ -2,8 +2,9 @@
 
 d = 1-3, a potential that couples all coordinates, two beams, ε from 0.01 to 50, Δt from 0.01 to
 0.5, T₀ from 0.1 to 10, N of 300, 600, 1,200 or 2,000, drawn anew for each; 20 steps. For each the
-largest rise of the free energy in a step, and the seconds that its steps took without the first,
-which compiles.
+largest rise of the free energy in the collisions of a step, a mean over particles (what the scheme
+promises never rises; over a whole step of such Δt the flow does not keep the energy), and the
+seconds that its steps took without the first, which compiles.
 """
 
 import json
@@ -11,12 +12,14 @@ from functools import cache
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from record import arguments, machine, tell, write
 
 import kjko
 from kjko.case import parse_toml
+from kjko.core import State
 from kjko.observe import Entropies, FitReport
 from kjko.observe.failure import NumericalFailure
 
@@ -87,6 +90,21 @@ def draw_problem(seed: int) -> tuple[kjko.Problem, dict[str, float]]:
     return problem, {"dimension": d, "number": number, **drawn}
 
 
+@eqx.filter_jit
+def rise(problem: kjko.Problem, before: State, after: State) -> jnp.ndarray:
+    """By how much the collisions between two states a step apart raise the free energy."""
+    split, field, t, dt = kjko.StrangMidpoint(), before.field, before.time, before.time_step
+    free = split.prepare(problem, field, before.particles, t, dt)[0]
+    moved = split.undo_finish(problem, (field, field), after.particles, t, dt)
+
+    def free_energy(x, v, log_f):
+        potential = jax.vmap(lambda x: problem.flow.potential_energy(field, x))(x)
+        return 0.5 * jnp.sum(v**2, axis=-1) + potential + problem.temperature * log_f
+
+    start = free_energy(free.x_free, free.v_free, free.log_f)
+    return jnp.mean(free_energy(moved.x, moved.v, moved.log_f) - start)
+
+
 def run(seed: int) -> dict[str, Any]:
     """The numbers of one problem."""
     problem, drawn = draw_problem(seed)
@@ -102,14 +120,16 @@ def run(seed: int) -> dict[str, Any]:
         observables=[Entropies(), FitReport()],
     )
     result: dict[str, Any] = {"seed": seed, **drawn, "failure": None}
-    records = []
+    records, rises, before = [], [-np.inf], None
     try:
-        for _, record in simulation:
+        for state, record in simulation:
+            if before is not None:
+                rises.append(float(rise(problem, before, state)))
+            before = state
             records.append(record)
     except NumericalFailure as error:
         result["failure"] = str(error)
-    free = [record["free_energy"] for record in records]
-    result["largest_rise"] = float(np.max(np.diff(free), initial=-np.inf))
+    result["largest_rise"] = max(rises)
     result["seconds"] = sum(record["seconds"] for record in records[2:])
     result["least_determinant"] = min((r["det_min"] for r in records[1:]), default=None)
     return result

@@ -9,6 +9,7 @@ import pytest
 
 from kjko.case import load
 from kjko.run import loop
+from kjko.run.sealed import seal, unseal
 
 STEPS = 6
 SMALL = [
@@ -45,10 +46,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def series(folder: Path) -> list[dict]:
-    """Strictly JSON, without what the clock says."""
+    """Each line as it was written, strictly JSON, without what the clock says."""
     lines = (folder / "series.jsonl").read_text().splitlines()
-    records = [json.loads(line, parse_constant=pytest.fail) for line in lines]
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+    for line in lines:
+        json.loads(line, parse_constant=pytest.fail)
+    return [{k: v for k, v in unseal(line).items() if k != "seconds"} for line in lines]
+
+
+def write_series(folder: Path, records: list[dict]) -> None:
+    text = "".join(seal(record) + "\n" for record in records)
+    (folder / "series.jsonl").write_text(text, encoding="utf-8")
 
 
 def arrays(path: Path) -> list[np.ndarray]:

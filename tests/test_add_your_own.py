@@ -129,7 +129,7 @@ def test_a_format(tmp_path):
     particles = kjko.sample(problem.law, 30)
     method = quadratics(1)
     start = Start(problem, method, particles)
-    Writer(tmp_path, start, text).snapshot(method.init(problem, particles, 0.1))
+    Writer(tmp_path, start, text, {}).snapshot(method.init(problem, particles, 0.1))
     (path,) = (tmp_path / "snapshots").iterdir()
     assert path.name == "step_000000.json"
     (tmp_path / "case.toml").write_text(

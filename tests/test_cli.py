@@ -224,7 +224,7 @@ def test_precision_is_the_cases(tmp_path):
     double = ["--set", "solver.precision=double", "--set", "solver.end_time=0.1"]
     assert kjko("run", "gaussian-1d", "--out", "run", *SMALL, *double).exit_code == 0
     state = run_folders.arrays(tmp_path / "run" / "checkpoints" / "step_000001.npz")
-    assert {leaf.dtype.name for leaf in state} == {"float64", "int32", "uint32"}
+    assert {leaf.dtype.name for leaf in state} == {"float64", "int32", "uint32", "uint8"}
     jax.config.update("jax_enable_x64", False)
     assert kjko("resume", "run").exit_code == 0
 

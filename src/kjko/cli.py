@@ -225,12 +225,13 @@ def _set_precision(case) -> None:
 def _draw(folder: Path) -> None:
     from kjko.case import BadInput
     from kjko.figures.run_figures import draw
+    from kjko.run.reader import open_run
 
     try:
-        paths = draw(folder)
-    except (FileNotFoundError, ValueError) as error:  # no run folder, or a file is not a run's
+        open_run(folder)
+    except (FileNotFoundError, ValueError) as error:  # no run folder, or its case was changed
         raise BadInput(str(error)) from None
-    for path in paths:
+    for path in draw(folder):
         typer.echo(f"figure: {path}")
 
 

@@ -116,7 +116,7 @@ def test_a_resumed_run_refuses_what_is_new(old, new, key, tmp_path):
     assert text.count(old) == 1
     (folder / "case.toml").write_text(text.replace(old, new))
     before = series(folder)
-    with pytest.raises(BadInput, match=f"^{key}: expected .* was begun with, got"):
+    with pytest.raises(BadInput, match=f"case.toml: {key}: expected .* was begun with, got"):
         resume(folder)
     assert series(folder) == before
 

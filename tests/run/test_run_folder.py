@@ -15,7 +15,6 @@ from run_folders import (
     SMALL,
     STEPS,
     TRAINED_HARD,
-    arrays,
     assert_same_run,
     contents,
     names,
@@ -32,6 +31,7 @@ from kjko.run.checkpoints import NoCheckpoint, read_checkpoint, write_checkpoint
 from kjko.run.claim import LOCK
 from kjko.run.formats import HDF5
 from kjko.run.manifest import manifest as make_manifest
+from kjko.run.manifest import read_manifest
 from kjko.run.writer import Writer
 
 OF_A_STATE = {
@@ -70,6 +70,9 @@ def stopped(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+LONG = small_case("solver.end_time=1e6").model_dump(mode="json")
+
+
 def stop_after(step: int, monkeypatch) -> None:
     append = Writer.record
 
@@ -83,7 +86,7 @@ def stop_after(step: int, monkeypatch) -> None:
 
 def writer_of(folder: Path, experiment) -> Writer:
     problem, method, particles, *_ = experiment
-    return Writer(folder, Start(problem, method, particles), HDF5())
+    return Writer(folder, Start(problem, method, particles), HDF5(), {})
 
 
 def at_step(state, step: int):
@@ -105,7 +108,7 @@ def test_the_folder_holds_what_is_promised(whole):
 
 
 def test_the_manifest(whole):
-    manifest = json.loads((whole / "manifest.json").read_text())
+    manifest = read_manifest(whole)
     expected = {"versions", "device", "threads", "precision", "seed", "git_commit", "case"}
     assert set(manifest) == expected
     assert manifest["case"] == small_case().model_dump(mode="json")
@@ -206,12 +209,36 @@ def test_a_damaged_checkpoint_costs_only_its_steps(damage, stopped, whole, caplo
     assert names(stopped / "checkpoints") == ["step_000004.npz", "step_000006.npz"]
 
 
-@pytest.mark.parametrize(
-    "change", [lambda a: a[:-1] if a.ndim else a, lambda a: a.astype(float)], ids=["shape", "dtype"]
-)
-def test_a_checkpoint_of_another_run_is_not_taken(change, stopped, whole, caplog):
+WRONG = {  # states that are none of the run's, each in a file that is in order
+    "shape": lambda s: eqx.tree_at(lambda s: s.particles.v, s, s.particles.v[:-1]),
+    "dtype": lambda s: eqx.tree_at(lambda s: s.step, s, np.asarray(4.0)),
+    "nan": lambda s: eqx.tree_at(lambda s: s.particles.x, s, s.particles.x * np.nan),
+    "inf": lambda s: eqx.tree_at(lambda s: s.time_step, s, s.time_step + np.inf),
+    "before the start": lambda s: at_step(s, -1),
+    "after the end": lambda s: at_step(s, STEPS + 1),
+    "far after the end": lambda s: at_step(s, 2**31 - 1),
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
+def test_a_state_that_is_none_of_the_run_is_not_taken(change, stopped, whole, caplog):
+    state, _ = read_checkpoint(stopped, small_case().build().init())
+    wrong, case = change(state), small_case().model_dump(mode="json")
+    write_checkpoint(stopped / "other", wrong, case)
+    (path,) = (stopped / "other" / "checkpoints").iterdir()
+    path.replace(stopped / "checkpoints" / "step_000005.npz")
+    resume(stopped)
+    assert "step_000005.npz is damaged; going on from step 4" in caplog.text
+    assert_same_run(stopped, whole)
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_arrays_without_their_checksum_are_not_taken(write, stopped, whole, caplog):
+    """As another program would write them, or compressed, of any size."""
     path = stopped / "checkpoints" / "step_000004.npz"
-    np.savez(path, *map(change, arrays(path)))
+    with np.load(path) as file:
+        kept = {name: file[name] for name in file.files if name != "sha256"}
+    write(path, **kept)
     resume(stopped)
     assert "step_000004.npz is damaged" in caplog.text
     assert_same_run(stopped, whole)
@@ -255,7 +282,7 @@ def test_checkpoints_are_in_order_beyond_a_million_steps(tmp_path):
     experiment = small_case().build()
     like = experiment.init()
     for step in (999_998, 999_999, 1_000_000):
-        write_checkpoint(tmp_path, at_step(like, step))
+        write_checkpoint(tmp_path, at_step(like, step), LONG)
     assert names(tmp_path / "checkpoints") == ["step_1000000.npz", "step_999999.npz"]
     state, _ = read_checkpoint(tmp_path, like)
     assert int(state.step) == 1_000_000
@@ -266,7 +293,7 @@ def test_a_damaged_checkpoint_is_not_kept_in_place_of_a_good_one(tmp_path):
     experiment = small_case().build()
     like = experiment.init()
     for step in (2, 6, 3, 4):
-        write_checkpoint(tmp_path, at_step(like, step))
+        write_checkpoint(tmp_path, at_step(like, step), LONG)
     assert names(tmp_path / "checkpoints") == ["step_000003.npz", "step_000004.npz"]
 
 
@@ -286,19 +313,22 @@ def test_a_last_line_without_its_end_is_not_glued(stopped, whole):
 
 
 @pytest.mark.parametrize(
-    ("damage", "lost"),
+    ("damage", "lines", "lost"),
     [
-        (lambda lines: [*lines[:2], b'{"step": 2, "ti\xff', *lines[3:]], [2]),
-        (lambda lines: [*lines[:2], b"17", b"[]", b"{}", *lines[3:]], [2]),
-        (lambda lines: lines[:3], [3, 4]),
-        (lambda lines: [], [0, 1, 2, 3, 4]),
+        (lambda lines: [*lines[:2], b'{"step": 2, "ti\xff', *lines[3:]], 1, [2]),
+        (lambda lines: [*lines[:2], b"17", b"[]", b"{}", *lines[3:]], 3, [2]),
+        (lambda lines: [*lines[:2], b"[" * 200_000, b"9" * 5_000, *lines[3:]], 2, [2]),
+        (lambda lines: [*lines[:2], lines[2].replace(b"0.", b"1.", 1), *lines[3:]], 1, [2]),
+        (lambda lines: lines[:3], 0, [3, 4]),
+        (lambda lines: [], 1, [0, 1, 2, 3, 4]),
     ],
 )
-def test_a_damaged_series_keeps_what_can_be_read(damage, lost, stopped, whole, caplog):
+def test_a_damaged_series_keeps_what_can_be_read(damage, lines, lost, stopped, whole, caplog):
     path = stopped / "series.jsonl"
     path.write_bytes(b"\n".join(damage(path.read_bytes().splitlines())) + b"\n")
     resume(stopped)
-    assert caplog.messages == [f"series.jsonl has lost the records of {len(lost)} steps"]
+    told = [f"{path}: {lines} damaged line(s) are left out"] if lines else []
+    assert caplog.messages == [*told, f"series.jsonl has lost the records of {len(lost)} steps"]
     assert series(stopped) == [r for r in series(whole) if r["step"] not in lost]
 
 

@@ -28,8 +28,8 @@ class Panel(NamedTuple):
 def draw(folder: Path) -> list[Path]:
     """Draw every figure that the folder has data for into folder/figures; their paths.
 
-    Raises FileNotFoundError if it is no run folder, OSError if a file cannot be read or written,
-    ValueError if case.toml or series.jsonl is not what a run writes.
+    Raises FileNotFoundError if it is no run folder, OSError if a file is damaged or cannot be
+    written, ValueError if case.toml is not the one that the run was begun with.
     """
     run = Shown(folder)
     figures = {name: _over_time(run, panels) for name, panels in _panels(run)}

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,17 +11,16 @@ from kjko.case import BadInput, Case, Experiment, parse_toml
 from kjko.core import State
 from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
-from kjko.run.checkpoints import has_checkpoints, read_checkpoint
+from kjko.run.checkpoints import case_of_checkpoint, has_checkpoints, read_checkpoint
 from kjko.run.claim import LOCK, claimed, new_folder
 from kjko.run.formats import FORMATS
-from kjko.run.manifest import read_manifest
+from kjko.run.manifest import changed_key
 from kjko.run.progress import progress
 from kjko.run.series import read_series
 from kjko.run.signals import Interrupted, stopping
 from kjko.run.writer import Writer
 from kjko.simulation import evolve
 
-MAY_CHANGE = ("title", "output.")  # keys, beside a longer end_time, in a run that is resumed
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +61,12 @@ def resume(case: Case, folder: Path) -> None:
             check(first)
             return _from_the_start(case, setup, folder, initial, first, stop)
         state, damaged = read_checkpoint(folder, like=initial)
+        steps, dt = setup.experiment.steps, setup.experiment.time_step
+        if int(state.step) > steps:
+            raise BadInput(
+                f"solver.end_time: expected {int(state.step) * dt:g} or later, where the run in"
+                f" {folder} has got to, got {case.solver.end_time:g}"
+            )
         writer = setup.writer(folder)
         for name in damaged:
             log.warning("%s is damaged; going on from step %d", name, state.step)
@@ -81,7 +86,7 @@ def _from_the_start(
     killed is begun again.
     """
     writer = setup.writer(folder)
-    writer.begin(case.to_toml(), case.model_dump(mode="json"))
+    writer.begin(case.to_toml())
     writer.record(first)
     if 0 in _snapshot_steps(case, setup.experiment.steps):
         writer.snapshot(state)
@@ -101,7 +106,7 @@ def read_case(folder: Path) -> Case:
             f"{folder}: expected a run folder, got one without case.toml; name what --out named"
         ) from None
     except UnicodeDecodeError:
-        raise BadInput(f"{folder / 'case.toml'}: not valid TOML: expected UTF-8 text") from None
+        raise OSError(f"{path}: cannot be read: expected UTF-8 text") from None
 
 
 def check_unused(folder: Path) -> None:
@@ -129,29 +134,10 @@ def _is_left_over(path: Path) -> bool:
 
 def _refuse_changes(case: Case, folder: Path) -> None:
     """Raise BadInput for a key that is not as it was when the run was begun."""
-    begun = read_manifest(folder).get("case")
-    if begun is None:
-        return
-    before, now = _flat(begun), _flat(case.model_dump(mode="json"))
-    for key in sorted(before.keys() | now.keys()):
-        if key == "solver.end_time" or key.startswith(MAY_CHANGE):
-            continue
-        if before.get(key) != now.get(key):
-            raise BadInput(
-                f"{key}: expected {before.get(key)}, as the run in {folder} was begun with, got"
-                f" {now.get(key)}; change it back, or start a new run"
-            )
-
-
-def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """The values of nested tables by the paths of their keys."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{path}{key}.")
-        else:
-            flat[f"{path}{key}"] = value
-    return flat
+    begun = case_of_checkpoint(folder)
+    changed = changed_key(begun, case.model_dump(mode="json")) if begun else None
+    if changed:
+        raise BadInput(f"{folder / 'case.toml'}: {changed}; change it back, or start a new run")
 
 
 class _Setup(NamedTuple):
@@ -164,7 +150,8 @@ def _set_up(case: Case) -> _Setup:
     experiment = case.build()
     start = Start(experiment.problem, experiment.method, experiment.particles)
     observer = Observer(start, experiment.observables)
-    return _Setup(experiment, observer, lambda at: Writer(at, start, FORMATS[case.output.format]))
+    format, content = FORMATS[case.output.format], case.model_dump(mode="json")
+    return _Setup(experiment, observer, lambda at: Writer(at, start, format, content))
 
 
 def _snapshot_steps(case: Case, steps: int) -> set[int]:

@@ -1,12 +1,15 @@
 """What it takes to say how a result came about."""
 
-import json
 import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from kjko.run.sealed import unseal
+
+MAY_CHANGE = ("title", "output.")  # keys, beside a longer end_time, in a run that is resumed
 
 
 def manifest(case: dict[str, Any]) -> dict[str, Any]:
@@ -27,12 +30,38 @@ def manifest(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """That of a run folder; empty if there is none that can be read."""
+    """That of a run folder; empty if there is none. Raises OSError if it is damaged."""
+    path = folder / "manifest.json"
     try:
-        read = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return unseal(path.read_bytes())
+    except FileNotFoundError:
         return {}
-    return read if isinstance(read, dict) else {}
+    except ValueError as error:
+        raise OSError(f"{path}: cannot be read: {error}") from None
+
+
+def changed_key(begun: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """What is not as in the case that a run was begun with, as "key: expected this, got that"; a
+    later end, the title and the output may be.
+    """
+    before, after = _flat(begun), _flat(now)
+    for key in sorted(before.keys() | after.keys()):
+        if key == "solver.end_time" or key.startswith(MAY_CHANGE):
+            continue
+        if before.get(key) != after.get(key):
+            return f"{key}: expected {before.get(key)}, as it was begun with, got {after.get(key)}"
+    return None
+
+
+def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """The values of nested tables by the paths of their keys."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{path}{key}.")
+        else:
+            flat[f"{path}{key}"] = value
+    return flat
 
 
 def _git_commit() -> str | None:

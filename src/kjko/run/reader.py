@@ -1,8 +1,6 @@
 """Reading a run folder back: the one place that does. Files alone are read without jax."""
 
-import json
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kjko.run.formats import FORMATS, HDF5
-from kjko.run.manifest import read_manifest
+from kjko.run.manifest import changed_key, read_manifest
+from kjko.run.npz import read_npz
+from kjko.run.sealed import unseal
 from kjko.run.series import read_series
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def open_run(folder: str | Path) -> "Run":
         run.series.to_dataframe()           # a row a step
         run.particles(2.0)["log_f"]         # of the snapshot nearest to t = 2
 
-    Raises FileNotFoundError if it is none, OSError if a file cannot be read, ValueError if
-    case.toml or series.jsonl is not what a run writes.
+    Raises FileNotFoundError if it is none, OSError if a file is damaged, ValueError if case.toml is
+    not the one that the run was begun with.
     """
     return Run(Path(folder))
 
@@ -64,8 +64,12 @@ class Run:
             self.title: str = self.case["title"]
             self.dimension: int = problem["dimension"]
             self.velocity_dimension: int = problem.get("velocity_dimension", self.dimension)
-        except (KeyError, TypeError, ValueError) as error:  # the decoders' errors are ValueErrors
-            raise ValueError(f"{folder}: case.toml is not that of a run: {error!r}") from None
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise OSError(f"{folder / 'case.toml'}: cannot be read: {error!r}") from None
+        begun = self.manifest.get("case")
+        changed = changed_key(_without_null(begun), self.case) if begun else None
+        if changed:
+            raise ValueError(f"{folder / 'case.toml'}: {changed}; change it back")
         self.periodic = "domain" in problem
         self.has_bath = problem.get("collisions", {}).get("kind") != "dougherty"
         self.temperature: float = problem.get("temperature", 1.0)
@@ -104,8 +108,8 @@ class Run:
     def snapshot_files(self) -> list[Path]:
         """In order of time."""
         suffixes = {format.suffix for format in FORMATS.values()}
-        found = (self.folder / "snapshots").glob("step_*")
-        return sorted(path for path in found if path.suffix in suffixes)
+        found = _files(self.folder / "snapshots")
+        return [path for path in found if path.name[:5] == "step_" and path.suffix in suffixes]
 
     def snapshot(self, path: Path) -> Arrays:
         """All of a snapshot: `x`, `v`, `log_f`, fields, histograms and attributes."""
@@ -154,13 +158,16 @@ class Run:
     @cached_property
     def frames(self) -> list[Arrays]:
         """The histograms of (x₁, v₁)."""
-        return [_read_frame(path) for path in sorted((self.folder / "histograms").glob("*.npz"))]
+        return [_read_frame(path) for path in _files(self.folder / "histograms")]
 
     @cached_property
     def wave(self) -> dict[str, Any] | None:
         """The wave of linear theory and the measured one; None if the run has none."""
         path = self.folder / "wave.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        try:
+            return unseal(path.read_bytes()) if path.exists() else None
+        except ValueError as error:
+            raise OSError(f"{path}: cannot be read: {error}") from None
 
     def experiment(self) -> "Experiment":
         """Problem, method and first particles, made anew from the case. Needs jax."""
@@ -243,8 +250,23 @@ def _column(values: list[Any]) -> np.ndarray:
 
 def _read_frame(path: Path) -> Arrays:
     """A histogram of (x₁, v₁)."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ("counts", "x_ends", "v_ends", "time")}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise OSError(f"{path}: cannot be read: {error}") from None
+    arrays = read_npz(path)
+    missing = {"counts", "x_ends", "v_ends", "time"} - set(arrays)
+    if missing:
+        raise OSError(f"{path}: cannot be read: it has no {', '.join(sorted(missing))}")
+    return arrays
+
+
+def _files(folder: Path) -> list[Path]:
+    """What a folder holds, if there is one, in order of steps, without files that are being written."""
+    if not folder.exists():
+        return []
+    found = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def _without_null(value: Any) -> Any:
+    """As in TOML, which has no null."""
+    if isinstance(value, dict):
+        return {k: _without_null(v) for k, v in value.items() if v is not None}
+    return [_without_null(v) for v in value] if isinstance(value, list) else value

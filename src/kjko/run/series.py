@@ -1,19 +1,27 @@
-"""series.jsonl: a JSON object a line, one for each step."""
+"""series.jsonl: a JSON object a line, one for each step, each with its checksum."""
 
-import contextlib
-import json
+import logging
 from pathlib import Path
 from typing import Any
 
+from kjko.run.sealed import unseal
+
+log = logging.getLogger(__name__)
+
 
 def read_series(folder: Path) -> list[dict[str, Any]]:
-    """The records, without lines that a crash has cut or that are damaged otherwise."""
-    records = []
+    """The records. Lines that are damaged are left out, with a warning; one without its end is
+    being written, or was when the run was killed.
+    """
+    records, damaged = [], 0
     path = folder / "series.jsonl"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            record = json.loads(line)
-            if isinstance(record, dict) and isinstance(record.get("step"), int):
-                records.append(record)
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+        try:
+            record = unseal(line)
+        except ValueError:
+            damaged += line.endswith(b"\n")
+        else:
+            records.append(record)
+    if damaged:
+        log.warning("%s: %d damaged line(s) are left out", path, damaged)
     return records

@@ -1,7 +1,5 @@
 """What a run leaves on disk: the one place that writes into its folder."""
 
-import io
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,9 @@ from kjko.run.atomic import write_atomically
 from kjko.run.checkpoints import write_checkpoint
 from kjko.run.formats import HDF5
 from kjko.run.manifest import manifest
+from kjko.run.npz import to_npz
 from kjko.run.passages import PASSAGES, append_passage, forget_passages
+from kjko.run.sealed import seal
 from kjko.run.series import read_series
 
 KEPT_PARTICLES = 100_000  # in a snapshot; its histograms are of all
@@ -28,15 +28,17 @@ PHASE_BINS = 128  # of x₁ and of v₁ in the histograms of phase space
 
 
 class Writer:
-    """The folder of a run of a problem from a `start`, with snapshots in a `format`."""
+    """The folder of a run of a problem from a `start`, with snapshots in a `format`; its `case` as
+    nested dictionaries.
+    """
 
-    def __init__(self, folder: Path, start: Start, format: SnapshotFormat):
-        self.folder, self.start, self.format = folder, start, format
+    def __init__(self, folder: Path, start: Start, format: SnapshotFormat, case: dict[str, Any]):
+        self.folder, self.start, self.format, self.case = folder, start, format, case
         self.wave = linear_wave(start.problem)
 
-    def begin(self, case_toml: str, case: dict[str, Any]) -> None:
+    def begin(self, case_toml: str) -> None:
         """A new folder: case, manifest, the stationary law's marginals and an empty series."""
-        made_by = json.dumps(manifest(case), indent=2)
+        made_by = seal(manifest(self.case), indent=2)
         write_atomically(self.folder / "case.toml", case_toml.encode())
         write_atomically(self.folder / "manifest.json", made_by.encode())
         law = self.start.stationary
@@ -54,7 +56,7 @@ class Writer:
         size = path.stat().st_size
         try:
             with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record, allow_nan=False) + "\n")
+                file.write(seal(record) + "\n")
                 file.flush()
                 os.fsync(file.fileno())  # a checkpoint is never ahead of the series
         except OSError as error:
@@ -68,7 +70,7 @@ class Writer:
         Returns the steps until then that have no record.
         """
         records = read_series(self.folder)
-        kept = {r["step"]: json.dumps(r) for r in records if r["step"] <= step}
+        kept = {r["step"]: seal(r) for r in records if r["step"] <= step}
         lines = [kept[s] + "\n" for s in sorted(kept)]
         write_atomically(self.folder / "series.jsonl", "".join(lines).encode())
         return [s for s in range(step + 1) if s not in kept]
@@ -120,21 +122,18 @@ class Writer:
         ends = (x.min(), x.max()) if box is None else (0.0, float(box.length[0]))
         view = [ends, (v.min(), v.max())]
         counts, x_edges, v_edges = np.histogram2d(x, v, bins=PHASE_BINS, range=view)
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            counts=counts.astype(np.uint32),
-            x_ends=x_edges[[0, -1]],
-            v_ends=v_edges[[0, -1]],
-            time=time_of(state),
-            allow_pickle=False,
-        )
+        frame = {
+            "counts": counts.astype(np.uint32),
+            "x_ends": x_edges[[0, -1]],
+            "v_ends": v_edges[[0, -1]],
+            "time": time_of(state),
+        }
         path = self.folder / "histograms" / f"step_{int(state.step):06d}.npz"
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, to_npz(frame))
 
     def checkpoint(self, state: State) -> None:
         """The whole state."""
-        write_checkpoint(self.folder, state)
+        write_checkpoint(self.folder, state, self.case)
 
     def finish(self) -> None:
         """The wave of linear theory beside the one that the series shows, if it shows any."""
@@ -144,7 +143,7 @@ class Writer:
         wave: dict[str, Any] = {"theory": self.wave._asdict()}
         if measured is not None:
             wave |= {"measured": measured[0]._asdict(), "window": measured[1]}
-        write_atomically(self.folder / "wave.json", json.dumps(wave, indent=2).encode())
+        write_atomically(self.folder / "wave.json", seal(wave, indent=2).encode())
 
 
 def _attributes(problem: Problem, state: State, kept: int) -> dict[str, Any]:
