@@ -16,8 +16,8 @@ from commands import kjko, line
 from kjko import cases, cli
 from kjko.case import Case, load
 from kjko.run import loop, progress
-from kjko.run.signals import SIGNALS
 from kjko.run.writer import Writer
+from kjko.signals import SIGNALS
 
 SMALL = [word for override in run_folders.SMALL for word in ("--set", override)]
 

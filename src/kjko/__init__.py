@@ -20,7 +20,6 @@ used, so that `kjko --help` needs no jax.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -146,10 +145,13 @@ _HOME = {
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = sorted(_MODULE)
-__version__ = version("kinetic-jko")
 
 
 def __getattr__(name: str):
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("kinetic-jko")
     if name not in _MODULE:
         raise AttributeError(f"module 'kjko' has no attribute {name!r}")
     return getattr(import_module(f"kjko.{_MODULE[name]}"), name)

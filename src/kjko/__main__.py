@@ -1,6 +1,20 @@
-"""`python -m kjko` is the command `kjko`."""
+"""The command `kjko`, also as `python -m kjko`.
 
-from kjko.cli import main
+Streams are mended and signals heeded before anything else is imported.
+"""
+
+from kjko.signals import watch
+from kjko.streams import mend
+
+
+def main() -> None:
+    """Entry point."""
+    mend()
+    watch()
+    from kjko import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

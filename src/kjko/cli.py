@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from kjko import cases
+from kjko.signals import RESUMABLE, STOPPED, Interrupted, leaving
+from kjko.streams import lossy_output, silence
 
-BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT, RESUMABLE, STOPPED = 2, 3, 4, 5, 75, 130
+BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT = 2, 3, 4, 5
 
 app = typer.Typer(
     help="Density, entropy and free energy of kinetic equations.",
@@ -82,7 +84,7 @@ def run(
     overrides: Overrides = None,
 ) -> None:
     """Run a case into a new folder and draw its figures."""
-    with _exit_codes():
+    with lossy_output(), _exit_codes():
         loaded = _load(case, overrides)
         from kjko.run import loop
 
@@ -93,7 +95,7 @@ def run(
 @app.command()
 def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Go on with a stopped run."""
-    with _exit_codes():
+    with lossy_output(), _exit_codes():
         from kjko.run import loop
 
         case = loop.read_case(folder)
@@ -122,7 +124,7 @@ def converge(
 
     In double precision, with the affine control fitted on all particles, unless --set says else.
     """
-    with _exit_codes():
+    with lossy_output(), _exit_codes():
         from kjko.case import BadInput
         from kjko.figures.errors import draw_convergence
         from kjko.run.atomic import write_atomically
@@ -168,7 +170,7 @@ def compare(
 
     Methods that learn a network take the case's control and fit, where it has one.
     """
-    with _exit_codes():
+    with lossy_output(), _exit_codes():
         from kjko.run.claim import new_folder
         from kjko.run.loop import check_unused
         from kjko.studies.compare import check_methods
@@ -237,14 +239,14 @@ def _draw(folder: Path) -> None:
 
 def _tell(folder: Path) -> None:
     """What a finished run has to say, and its figures."""
+    stopped = f"stopped; `kjko plot {folder}` draws the figures"
     try:
-        _tell_wave(folder)
-        _draw(folder)
-        _tell_checks(folder)
+        with leaving(RESUMABLE, stopped):
+            _tell_wave(folder)
+            _draw(folder)
+            _tell_checks(folder)
     except KeyboardInterrupt:
-        from kjko.run.signals import Interrupted
-
-        raise Interrupted(f"stopped; `kjko plot {folder}` draws the figures") from None
+        raise Interrupted(stopped) from None
 
 
 def _tell_wave(folder: Path) -> None:
@@ -286,6 +288,8 @@ def _exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("kjko: stopped", err=True)
         raise typer.Exit(STOPPED) from None
+    except BrokenPipeError:  # as in `kjko show CASE | head -1`: no one wants more of it
+        silence(sys.stdout)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
@@ -299,7 +303,6 @@ def _exit_code(error: Exception) -> int | None:
     from kjko.case import BadInput
     from kjko.observe import NumericalFailure
     from kjko.run.checkpoints import NoCheckpoint
-    from kjko.run.signals import Interrupted
 
     codes = {
         BadInput: BAD_INPUT,

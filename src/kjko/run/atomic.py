@@ -4,22 +4,43 @@ They are written to a temporary name, synced and renamed, so that a crash or a f
 old one or none.
 """
 
+import errno
 import os
 from pathlib import Path
+
+UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # a file system that does not sync folders
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """All of the file or nothing of it. Raises OSError with the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say of which file
         raise
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that was being written, by its name."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def _sync(folder: Path) -> None:
+    """Make sure of the new name, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSYNCED:
+            raise
+    finally:
+        os.close(descriptor)

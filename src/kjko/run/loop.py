@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,14 +12,15 @@ from kjko.case import BadInput, Case, Experiment, parse_toml
 from kjko.core import State
 from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
+from kjko.run.atomic import is_temporary
 from kjko.run.checkpoints import case_of_checkpoint, has_checkpoints, read_checkpoint
 from kjko.run.claim import LOCK, claimed, new_folder
 from kjko.run.formats import FORMATS
 from kjko.run.manifest import changed_key
 from kjko.run.progress import progress
 from kjko.run.series import read_series
-from kjko.run.signals import Interrupted, stopping
 from kjko.run.writer import Writer
+from kjko.signals import RESUMABLE, STOPPED, Interrupted, leaving, stopping
 from kjko.simulation import evolve
 
 log = logging.getLogger(__name__)
@@ -34,10 +36,11 @@ def start(case: Case, folder: Path, numbered: bool = False) -> Path:
     if not numbered:
         check_unused(folder)
     with stopping() as stop, _quiet():
-        setup = _set_up(case)
-        state = setup.experiment.init()
-        first = setup.observer(state, None)
-        check(first)
+        with leaving(STOPPED, "stopped"):
+            setup = _set_up(case)
+            state = setup.experiment.init()
+            first = setup.observer(state, None)
+            check(first)
         folder = new_folder(folder) if numbered else folder
         with claimed(folder):
             check_unused(folder)  # another process may have been here by now
@@ -52,9 +55,12 @@ def resume(case: Case, folder: Path) -> None:
     `case`: the folder's own, by `read_case`.
     """
     with claimed(folder), stopping() as stop, _quiet():
+        for path in filter(is_temporary, folder.rglob("*")):  # of a process that was killed
+            path.unlink(missing_ok=True)
         _refuse_changes(case, folder)
-        setup = _set_up(case)
-        initial = setup.experiment.init()
+        with leaving(RESUMABLE, f"stopped; `kjko resume {folder}` goes on"):
+            setup = _set_up(case)
+            initial = setup.experiment.init()
         if not has_checkpoints(folder) and _is_at_its_start(folder):
             log.warning("%s has no checkpoint yet; starting over", folder)
             first = setup.observer(initial, None)
@@ -129,7 +135,7 @@ def _is_at_its_start(folder: Path) -> bool:
 
 
 def _is_left_over(path: Path) -> bool:
-    return path.name == LOCK or (path.name.startswith(".") and path.name.endswith(".tmp"))
+    return path.name == LOCK or is_temporary(path)
 
 
 def _refuse_changes(case: Case, folder: Path) -> None:
@@ -175,17 +181,20 @@ def _continue(
         setup.experiment.method,
         setup.experiment.steps,
     )
-    step, output = int(state.step), case.output
+    step, output, on_disk = int(state.step), case.output, True
     snapshot_steps = _snapshot_steps(case, steps)
     loop = evolve(problem, method, setup.observer, state, steps, record)
     with progress(steps, step) as show:
         try:
             while step < steps:
+                stopped = (
+                    f"stopped at step {step} of {steps}; `kjko resume {writer.folder}` goes on"
+                )
                 if stop:
-                    raise Interrupted(
-                        f"stopped at step {step} of {steps}; `kjko resume {writer.folder}` goes on"
-                    )
-                state, info, record = next(loop)
+                    raise Interrupted(stopped)
+                with leaving(RESUMABLE, stopped) if on_disk else nullcontext():
+                    state, info, record = next(loop)  # the first one learns and compiles
+                on_disk = False
                 step = record["step"]
                 if output.passages:
                     writer.passage(step, info)

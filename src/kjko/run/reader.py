@@ -258,7 +258,7 @@ def _read_frame(path: Path) -> Arrays:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What a folder holds, if there is one, in order of steps, without files that are being written."""
+    """What a folder holds, if there is one, in order of steps; not what is being written."""
     if not folder.exists():
         return []
     found = (path for path in folder.iterdir() if not path.name.startswith("."))

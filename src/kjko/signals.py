@@ -1,0 +1,84 @@
+"""Stopping by a signal: after the step where there is one, at once elsewhere.
+
+Python runs a signal's handler between two of its own instructions, and a compilation or a training
+is one of them. The command therefore watches for signals in a thread.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+STOPPED, RESUMABLE = 130, 75  # exit codes
+
+
+class Interrupted(Exception):
+    """A signal stopped the run; its checkpoint is written."""
+
+
+_at_once: list[tuple[int, str] | None] = [(STOPPED, "stopped")]  # the last one is in force
+_received = threading.Event()
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C, SIGTERM or what batch systems send, SIGUSR1 and SIGHUP,
+    for the block to look at; a second signal stops it at once.
+    """
+    received: list[int] = []
+
+    def note(number, frame):
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    previous = {s: signal.signal(s, note) for s in _heeded()}
+    _at_once.append(None)
+    try:
+        yield received
+    finally:
+        _at_once.pop()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def leaving(code: int, message: str) -> Iterator[None]:
+    """A block in which a signal that is watched for ends the process: nothing is lost by that."""
+    _at_once.append((code, message))
+    if _received.is_set():
+        _leave(code, message)
+    try:
+        yield
+    finally:
+        _at_once.pop()
+
+
+def watch() -> None:
+    """From now on a signal ends the process, whatever it does, or is left to `stopping`."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in _heeded():
+        signal.signal(number, lambda *_: None)
+    threading.Thread(target=_heed, args=(reader,), daemon=True).start()
+
+
+def _heed(reader: int) -> None:
+    while os.read(reader, 1):
+        _received.set()  # before looking, as `leaving` looks after it has told what to do
+        if _at_once[-1] is not None:
+            _leave(*_at_once[-1])
+
+
+def _leave(code: int, message: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"kjko: {message}\n".encode())
+    os._exit(code)
+
+
+def _heeded() -> Iterator[signal.Signals]:
+    """All but what is ignored, as under nohup."""
+    return (s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN)
