@@ -15,6 +15,7 @@ from kjko.signals import RESUMABLE, STOPPED, Interrupted, leaving
 from kjko.streams import lossy_output, silence
 
 BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT = 2, 3, 4, 5
+HALF = 500  # of the letters of a message
 
 app = typer.Typer(
     help="Density, entropy and free energy of kinetic equations.",
@@ -102,6 +103,18 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
         _set_precision(case)
         loop.resume(case, folder)
         _tell(folder)
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Tell how far a run is, who runs it, and which of its files are damaged."""
+    with _exit_codes():
+        from kjko.run.status import status as state_of
+
+        line, damage = state_of(_open(folder))
+        typer.echo(line)
+        if damage:
+            raise OSError("; ".join(damage))
 
 
 @app.command()
@@ -199,10 +212,12 @@ def compare(
 def verify(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Hold a run to the exact law, a grid solution or the law it tends to; print, draw errors."""
     with _exit_codes():
+        from kjko.run.claim import check_free
         from kjko.run.loop import read_case
         from kjko.studies import verify as verification
 
         case = read_case(folder)
+        check_free(folder)
         _set_precision(case)
         result = verification.verify(case, folder)
         typer.echo(result.table())
@@ -225,16 +240,22 @@ def _set_precision(case) -> None:
 
 
 def _draw(folder: Path) -> None:
-    from kjko.case import BadInput
     from kjko.figures.run_figures import draw
+
+    _open(folder)
+    for path in draw(folder):
+        typer.echo(f"figure: {path}")
+
+
+def _open(folder: Path):
+    """The run of a folder, which is bad input if it is none or its case was changed."""
+    from kjko.case import BadInput
     from kjko.run.reader import open_run
 
     try:
-        open_run(folder)
-    except (FileNotFoundError, ValueError) as error:  # no run folder, or its case was changed
+        return open_run(folder)
+    except (FileNotFoundError, ValueError) as error:
         raise BadInput(str(error)) from None
-    for path in draw(folder):
-        typer.echo(f"figure: {path}")
 
 
 def _tell(folder: Path) -> None:
@@ -294,8 +315,14 @@ def _exit_codes() -> Iterator[None]:
         code = _exit_code(error)
         if code is None:
             raise
-        typer.echo(f"kjko: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"kjko: {_line(str(error))}", err=True)
         raise typer.Exit(code) from None
+
+
+def _line(text: str) -> str:
+    """One line. Of a long one the middle is left out: the key comes first, what to do last."""
+    line = " ".join(text.split())
+    return line if len(line) <= 2 * HALF else f"{line[:HALF]} … {line[-HALF:]}"
 
 
 def _exit_code(error: Exception) -> int | None:

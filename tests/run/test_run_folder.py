@@ -327,7 +327,7 @@ def test_a_damaged_series_keeps_what_can_be_read(damage, lines, lost, stopped, w
     path = stopped / "series.jsonl"
     path.write_bytes(b"\n".join(damage(path.read_bytes().splitlines())) + b"\n")
     resume(stopped)
-    told = [f"{path}: {lines} damaged line(s) are left out"] if lines else []
+    told = [f"{path}: {lines} damaged or unfinished line(s) are left out"] if lines else []
     assert caplog.messages == [*told, f"series.jsonl has lost the records of {len(lost)} steps"]
     assert series(stopped) == [r for r in series(whole) if r["step"] not in lost]
 

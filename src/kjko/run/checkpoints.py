@@ -58,12 +58,19 @@ def read_checkpoint(folder: Path, like: State) -> tuple[State, list[str]]:
 
 def case_of_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The case that the newest checkpoint which can be read is of; None if there is none."""
+    damaged = damaged_checkpoints(folder)
+    return next((_read(path)[1] for path in _checkpoints(folder) if path not in damaged), None)
+
+
+def damaged_checkpoints(folder: Path) -> list[Path]:
+    """Those that cannot be read, newest first."""
+    damaged = []
     for path in _checkpoints(folder):
         try:
-            return _read(path)[1]
+            _read(path)
         except (OSError, ValueError):
-            continue
-    return None
+            damaged.append(path)
+    return damaged
 
 
 def has_checkpoints(folder: Path) -> bool:

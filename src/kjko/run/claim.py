@@ -54,6 +54,19 @@ def _lock(folder: Path) -> TextIO:
     return file
 
 
+def held_by(folder: Path) -> dict[str, Any] | None:
+    """The host and process that hold a folder; None if none does."""
+    by = holder(folder)
+    if by is None or not _is_alive(by):
+        return None
+    with open(folder / LOCK, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the number may be another process's
+        except OSError:
+            return by
+    return by if by["host"] != platform.node() else None
+
+
 def holder(folder: Path) -> dict[str, Any] | None:
     """The host and process that hold a folder, or held it when they died; None if none does."""
     try:
@@ -77,6 +90,12 @@ def _is_alive(process: dict[str, Any] | None) -> bool:
     except PermissionError:
         pass  # it is another user's
     return True
+
+
+def check_free(folder: Path) -> None:
+    """Raises BadInput if a process holds the folder."""
+    if held_by(folder) is not None:
+        raise _held(folder)
 
 
 def _held(folder: Path) -> BadInput:

@@ -48,6 +48,12 @@ def forget_passages(path: Path, step: int) -> int:
     return last
 
 
+def last_passage(path: Path) -> int:
+    """The last step before a damaged record or the end."""
+    with open(path, "rb") as file:
+        return max((step for step, _, _ in _records(file)), default=0)
+
+
 def read_passages(path: Path, like: Passage, steps: int) -> list[Passage]:
     """Those of the steps 1, 2, … `steps`. `like`: one of the run, for the structure.
 

@@ -10,18 +10,14 @@ log = logging.getLogger(__name__)
 
 
 def read_series(folder: Path) -> list[dict[str, Any]]:
-    """The records. Lines that are damaged are left out, with a warning; one without its end is
-    being written, or was when the run was killed.
-    """
+    """The records. Lines that are damaged are left out, with a warning."""
     records, damaged = [], 0
     path = folder / "series.jsonl"
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
-            record = unseal(line)
+            records.append(unseal(line))
         except ValueError:
-            damaged += line.endswith(b"\n")
-        else:
-            records.append(record)
+            damaged += 1
     if damaged:
-        log.warning("%s: %d damaged line(s) are left out", path, damaged)
+        log.warning("%s: %d damaged or unfinished line(s) are left out", path, damaged)
     return records

@@ -1,0 +1,77 @@
+"""The campaign's size, and commands in processes of their own.
+
+All of it: FAULTS=10; a tenth without.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+TENTHS = int(os.environ.get("FAULTS", "1"))
+SETTINGS = [
+    "particles.number=200",
+    "solver.control.kind=affine",
+    "solver.fit.kind=gauss-newton",
+    "solver.end_time=1.0",
+    "output.checkpoint_every=2",
+    "output.snapshot_times=[0.0, 0.5]",
+    "output.histogram_every=3",
+]
+STEPS = 10
+# Compilation is most of what a small run does; LLVM without optimisation takes half of it.
+FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+ENVIRONMENT = os.environ | {"XLA_FLAGS": FLAGS, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def many(number: int) -> int:
+    """So many in the whole campaign."""
+    return number * TENTHS // 10
+
+
+def settings(*overrides: str) -> list[str]:
+    return [word for setting in (*SETTINGS, *overrides) for word in ("--set", setting)]
+
+
+class Ended(NamedTuple):
+    """How a command ended, what it said, and how long it took from its start or a signal on."""
+
+    code: int
+    output: str
+    errors: str
+    seconds: float
+
+
+def begin(folder: Path, *arguments: str) -> subprocess.Popen:
+    """The command `kjko`, in a folder."""
+    command = [sys.executable, "-m", "kjko", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen, signal: int | None = None, after: float = 0.0) -> Ended:
+    """Let it end, or send it a signal after some seconds."""
+    start = time.monotonic()
+    try:
+        output, errors = process.communicate(timeout=after if signal else 600)
+    except subprocess.TimeoutExpired:
+        if signal is None:
+            raise
+        process.send_signal(signal)
+        start = time.monotonic()
+        output, errors = process.communicate(timeout=600)
+    assert "Traceback" not in errors, errors
+    return Ended(process.returncode, output, errors, time.monotonic() - start)
+
+
+def kjko(folder: Path, *arguments: str) -> Ended:
+    """The command, to its end."""
+    return end(begin(folder, *arguments))

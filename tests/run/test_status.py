@@ -1,0 +1,71 @@
+"""What `kjko status` says, and `verify` of a run that is not over."""
+
+import os
+
+import pytest
+import run_folders
+from commands import kjko, line
+from run_folders import STEPS, small_case
+
+from kjko.run import loop
+from kjko.run.claim import claimed
+from kjko.run.writer import Writer
+
+
+@pytest.fixture
+def folder(tmp_path):
+    loop.start(small_case(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_finished_run(folder):
+    result = kjko("status", folder)
+    assert (result.exit_code, result.stdout) == (0, f"{folder}: finished, {STEPS} steps\n")
+
+
+def test_a_run_that_goes_on(folder):
+    with claimed(folder):
+        result = kjko("status", folder)
+        said = line(kjko("verify", folder), 2)
+    assert f": running, at step {STEPS} of {STEPS}, as process {os.getpid()} on " in result.stdout
+    assert said.startswith(f"{folder}: process {os.getpid()} on ")
+
+
+def test_a_run_that_was_stopped(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Writer, "snapshot", interrupt)
+        assert kjko("run", "gaussian-1d", "--out", tmp_path / "run", *words()).exit_code == 130
+    result = kjko("status", tmp_path / "run")
+    assert result.stdout.startswith(f"{tmp_path / 'run'}: stopped at step 0 of {STEPS}; `kjko ")
+    assert result.exit_code == 4 and "checkpoints: there is none" in result.stderr
+
+
+def words():
+    return [word for setting in run_folders.SMALL for word in ("--set", setting)]
+
+
+DAMAGED = {
+    "snapshots/step_000003.h5": "cannot be read",
+    "snapshots/stationary.h5": "cannot be read",
+    "checkpoints/step_000006.npz": "cannot be read",
+    "series.jsonl": "it lacks 3 of 4 records",
+    "manifest.json": "cannot be read",
+}
+
+
+@pytest.mark.parametrize(("name", "said"), DAMAGED.items(), ids=DAMAGED)
+def test_a_damaged_file(name, said, folder):
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: len(data) // 2])
+    if name == "series.jsonl":
+        last = data.splitlines(keepends=True)[3]
+        (folder / name).write_bytes(last)
+    result = kjko("status", folder)
+    assert result.exit_code == 4 and f"{folder / name}: {said}" in result.stderr
+
+
+def test_no_run(tmp_path):
+    assert line(kjko("status", tmp_path), 2).startswith(f"{tmp_path}: not a run folder")
