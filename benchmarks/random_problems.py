@@ -20,7 +20,7 @@ from record import arguments, machine, tell, write
 import kjko
 from kjko.case import parse_toml
 from kjko.core import State
-from kjko.observe import Entropies, FitReport
+from kjko.observe import Energies, Entropies, FitReport
 from kjko.observe.failure import NumericalFailure
 
 STEPS = 20
@@ -117,7 +117,7 @@ def run(seed: int) -> dict[str, Any]:
         time_step=time_step,
         end_time=STEPS * time_step,
         seed=seed,
-        observables=[Entropies(), FitReport()],
+        observables=[Energies(), Entropies(), FitReport()],
     )
     result: dict[str, Any] = {"seed": seed, **drawn, "failure": None}
     records, rises, before = [], [-np.inf], None

@@ -87,8 +87,10 @@ def run(
     """Run a case into a new folder and draw its figures."""
     with lossy_output(), _exit_codes():
         loaded = _load(case, overrides)
+        from kjko.case.memory import hold_to_memory
         from kjko.run import loop
 
+        hold_to_memory()
         folder = loop.start(loaded, out or Path("runs") / Path(case).stem, numbered=out is None)
         _tell(folder)
 
@@ -97,10 +99,12 @@ def run(
 def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Go on with a stopped run."""
     with lossy_output(), _exit_codes():
+        from kjko.case.memory import hold_to_memory
         from kjko.run import loop
 
         case = loop.read_case(folder)
         _set_precision(case)
+        hold_to_memory()
         loop.resume(case, folder)
         _tell(folder)
 
@@ -315,7 +319,8 @@ def _exit_codes() -> Iterator[None]:
         code = _exit_code(error)
         if code is None:
             raise
-        typer.echo(f"kjko: {_line(str(error))}", err=True)
+        text = f"out of memory: {error}" if _lacks_memory(error) else str(error)
+        typer.echo(f"kjko: {_line(text)}", err=True)
         raise typer.Exit(code) from None
 
 
@@ -338,7 +343,14 @@ def _exit_code(error: Exception) -> int | None:
         NoCheckpoint: NO_CHECKPOINT,
         Interrupted: RESUMABLE,
     }
+    if _lacks_memory(error):
+        return INPUT_OUTPUT
     return next((code for kind, code in codes.items() if isinstance(error, kind)), None)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether numpy or jax has found none."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def main() -> None:

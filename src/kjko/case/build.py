@@ -12,6 +12,7 @@ from kjko.case import plasma_warnings
 from kjko.case.checks import BadInput, at, check_range, vector
 from kjko.case.coupling import couples
 from kjko.case.equation import collisions
+from kjko.case.memory import check_control, check_particles, check_step
 from kjko.case.observables import observables
 from kjko.case.parts import Here
 from kjko.case.tables import CaseTable, DomainTable, ParticlesTable, ProblemTable, SolverTable
@@ -86,7 +87,8 @@ def build(case: CaseTable) -> Experiment:
         )
         with at("solver", splitting="integrator"):
             problem.check_time_step(solver.time_step)
-            jax.eval_shape(experiment.init)  # refuses what does not go together
+            state = jax.eval_shape(experiment.init)  # refuses what does not go together
+        check_step(method, problem, state, here.fitted)
     return experiment
 
 
@@ -181,6 +183,7 @@ def _particles(table: ParticlesTable, problem: Problem, here: Here) -> Particles
         )
     if sampling == "cell-jitter":
         law, sampling = _jittered(law, problem), "random"
+    check_particles(table.number, here.dimension + here.velocity_dimension)
     with at("particles"):
         return sample(law, table.number, table.seed, sampling)
 
@@ -241,7 +244,9 @@ def _fitted(case: CaseTable, number: int) -> int:
 
 
 def _method(solver: SolverTable, here: Here) -> AbstractMethod:
-    control = solver.control.build(here.at("solver.control"))
+    at_control = here.at("solver.control")
+    check_control(lambda: solver.control.build(at_control))
+    control = solver.control.build(at_control)
     fit = solver.fit.build(here.at("solver.fit"))
     splitting = solver.integrator.build(here.at("solver.integrator"))
     make = solver.method.build(here.at("solver.method"))

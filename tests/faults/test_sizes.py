@@ -1,0 +1,56 @@
+"""Sizes at and beyond memory: refused at the door, or run, or ended with a line; never killed."""
+
+import resource
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+from campaign import ENVIRONMENT, many
+
+MEMORY = 3 * 2**30  # what the processes may take
+TRAINED = "solver.fit={kind='adam',steps=2}"
+SIZES = {
+    "particles": lambda n: [f"particles.number={min(n, 2**31 - 1)}"],
+    "widths": lambda n: [f"solver.control={{kind='mlp',widths=[{n},{n}]}}", TRAINED],
+    "width": lambda n: [f"solver.control={{kind='mlp',widths=[{n}]}}", TRAINED],
+    "random-tanh": lambda n: [f"solver.control={{kind='random-tanh',size={n}}}"],
+    "ridges": lambda n: [
+        f"solver.control={{kind='ridges',size={n}}}",
+        "solver.fit={kind='levenberg-marquardt',iterations=1}",
+    ],
+    "splines": lambda n: [f"solver.control={{kind='splines',cells=[{3 * (n // 3)},{n}]}}"],
+    "in 3D": lambda n: ["CASE multiwell-3d", f"particles.number={min(n, 2**31 - 1)}"],
+}
+
+
+def run(folder, kind, size):
+    case, *overrides = [word.removeprefix("CASE ") for word in SIZES[kind](size)]
+    if not case.startswith("multiwell"):
+        case, overrides = "gaussian-1d", [case, *overrides]
+    shown = ["solver.end_time=0.1", "output.snapshot_times=[]", *overrides]
+    command = [sys.executable, "-m", "kjko", "run", case, "--out", "run"]
+    command += [word for setting in shown for word in ("--set", setting)]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY)),
+    )
+
+
+def test_sizes(tmp_path, report):
+    draw, outcomes, kinds = np.random.default_rng(18), Counter(), list(SIZES)
+    for number in range(many(200)):
+        kind = kinds[number % len(kinds)]
+        size = round(10 ** draw.uniform(3, 9.5 if kind != "widths" else 6))
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = run(folder, kind, size)
+        assert done.returncode in (0, 2, 4), (kind, size, done)
+        assert "Traceback" not in done.stderr, (kind, size, done.stderr)
+        outcomes[f"{kind}: {done.returncode}"] += 1
+    report(f"{many(200)} sizes: {dict(sorted(outcomes.items()))}")
