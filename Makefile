@@ -4,7 +4,7 @@ BIN := .venv/bin
 CASES := gaussian-1d gaussian-3d gaussian-1d-paper multiwell-1d periodic-1d multiwell-3d \
     landau-1d two-stream-1d two-stream-1d-strong
 
-.PHONY: run test slow lint figures clean
+.PHONY: run test faults slow lint figures clean
 
 run: .venv/installed
 	$(BIN)/kjko run gaussian-1d
@@ -14,6 +14,11 @@ run: .venv/installed
 test: .venv/installed
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 XLA_FLAGS="--xla_backend_optimization_level=0 \
 	    --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false" $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Kills, races, damage and sizes; FAULTS=1 for a tenth of them.
+FAULTS ?= 10
+faults: .venv/installed
+	FAULTS=$(FAULTS) OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2 --dist load tests/faults
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m slow

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import jax
 import pytest
@@ -350,59 +349,6 @@ def test_a_stop_while_drawing(tmp_path, monkeypatch):
 
 def interrupted(*arguments):
     raise KeyboardInterrupt
-
-
-# In new processes.
-
-PRELUDE = """
-import os, signal, sys
-from kjko import cli
-from kjko.run.writer import Writer
-cli._draw = lambda folder: None
-append = Writer.record
-def hooked(self, record):
-    append(self, record)
-    {hook}
-Writer.record = hooked
-cli.main()
-"""
-
-
-def process(*arguments: object, hook: str = "pass") -> subprocess.Popen:
-    """`kjko` in a process of its own that does `hook` at the end of every step."""
-    command = [sys.executable, "-c", PRELUDE.format(hook=hook), *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def test_a_run_in_three_processes_is_the_run_in_one(tmp_path):
-    """Killed, damaged, resumed, stopped, resumed: the same bits as here without a stop."""
-    kill = "if record['step'] == 3: os.kill(os.getpid(), signal.SIGKILL)"
-    with process("run", "gaussian-1d", "--out", "run", *SMALL, hook=kill) as first:
-        assert first.wait(300) == -signal.SIGKILL
-    newest = tmp_path / "run" / "checkpoints" / "step_000002.npz"
-    newest.write_bytes(newest.read_bytes()[:100])
-
-    wait = "if record['step'] == 3: print('ready', flush=True); signal.pause()"
-    with process("resume", "run", hook=wait) as second:
-        assert second.stdout and second.stdout.readline() == "ready\n"
-        time.sleep(0.1)  # until it waits for a signal
-        second.send_signal(signal.SIGTERM)
-        _, errors = second.communicate(timeout=300)
-    assert second.returncode == 75
-    assert errors.splitlines() == [
-        "kjko: step_000002.npz is damaged; going on from step 0",
-        "kjko: stopped at step 3 of 6; `kjko resume run` goes on",
-    ]
-
-    with process("resume", "run") as third:
-        _, errors = third.communicate(timeout=300)
-    assert third.returncode == 0
-    told = ("step 6/6, t = 0.6, free energy = ", "kjko: the density cannot be trusted: the score ")
-    for said, start in zip(errors.splitlines(), told, strict=True):  # so few steps train no network
-        assert said.startswith(start)
-
-    assert kjko("run", "gaussian-1d", "--out", "whole", *SMALL).exit_code == 0
-    run_folders.assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 def test_help_cases_and_show_are_light():

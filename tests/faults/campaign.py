@@ -6,6 +6,7 @@ All of it: FAULTS=10; a tenth without.
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +22,16 @@ SETTINGS = [
     "output.histogram_every=3",
 ]
 STEPS = 10
-# Compilation is most of what a small run does; LLVM without optimisation takes half of it.
-FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-ENVIRONMENT = os.environ | {"XLA_FLAGS": FLAGS, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Compilation is most of what a small run does: programs are kept from one process to the next.
+CACHE = tempfile.TemporaryDirectory()
+ENVIRONMENT = os.environ | {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # a cache of another processor is told of at length
+    "JAX_COMPILATION_CACHE_DIR": CACHE.name,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 
 
 def many(number: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from campaign import STEPS, begin, end, kjko, many, settings
-from run_folders import series
+from run_folders import names, series
 
 from kjko.signals import SIGNALS
 
@@ -16,10 +16,13 @@ RUN = ["run", "gaussian-1d", "--out", "run", *settings()]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The series of a run that nothing disturbs, and how long it takes."""
-    folder = tmp_path_factory.mktemp("whole")
-    ended = kjko(folder, *RUN)
-    assert ended.code == 0, ended
+    """The series of a run that nothing disturbs, and how long it takes: the second one, with the
+    programs that the first has compiled, as for all others.
+    """
+    for name in ("first", "second"):
+        folder = tmp_path_factory.mktemp(name)
+        ended = kjko(folder, *RUN)
+        assert ended.code == 0, ended
     return series(folder / "run"), ended.seconds
 
 
@@ -91,7 +94,7 @@ def test_a_signal_in_a_training(tmp_path, report):
     report(f"SIGTERM in a training: noticed within {ended.seconds:.2f} s")
 
 
-def test_races(tmp_path, report):
+def test_races(whole, tmp_path, report):
     """Two runs into one folder, from two seeds."""
     alone = {}
     for seed in (1, 2):
@@ -111,6 +114,12 @@ def test_races(tmp_path, report):
         assert series(folder / "run") == alone[winner]
         winners[winner] += 1
     report(f"{many(200)} races for a folder, one winner each: {dict(winners)}")
+
+
+def test_two_runs_without_a_name(tmp_path):
+    both = [begin(tmp_path, "run", "gaussian-1d", *settings()) for _ in range(2)]
+    assert [end(process).code for process in both] == [0, 0]
+    assert names(tmp_path / "runs") == ["gaussian-1d", "gaussian-1d-2"]
 
 
 STREAMS = ["2>&-", ">&-", ">&- 2>&-", "2>/dev/full", ">/dev/full", "| head -1"]

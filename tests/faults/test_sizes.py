@@ -10,16 +10,20 @@ from campaign import ENVIRONMENT, many
 
 MEMORY = 3 * 2**30  # what the processes may take
 TRAINED = "solver.fit={kind='adam',steps=2}"
+BY_VALUES = "solver.fit={kind='newton'}"
 SIZES = {
     "particles": lambda n: [f"particles.number={min(n, 2**31 - 1)}"],
     "widths": lambda n: [f"solver.control={{kind='mlp',widths=[{n},{n}]}}", TRAINED],
     "width": lambda n: [f"solver.control={{kind='mlp',widths=[{n}]}}", TRAINED],
-    "random-tanh": lambda n: [f"solver.control={{kind='random-tanh',size={n}}}"],
+    "random-tanh": lambda n: [f"solver.control={{kind='random-tanh',size={n}}}", BY_VALUES],
     "ridges": lambda n: [
         f"solver.control={{kind='ridges',size={n}}}",
         "solver.fit={kind='levenberg-marquardt',iterations=1}",
     ],
-    "splines": lambda n: [f"solver.control={{kind='splines',cells=[{3 * (n // 3)},{n}]}}"],
+    "splines": lambda n: [
+        f"solver.control={{kind='splines',cells=[{min(3 * (n // 3), 3000)},{n}]}}",
+        BY_VALUES,
+    ],
     "in 3D": lambda n: ["CASE multiwell-3d", f"particles.number={min(n, 2**31 - 1)}"],
 }
 

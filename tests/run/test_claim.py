@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from run_folders import SMALL, STEPS, names, resume, series, small_case
+from run_folders import names, resume, series, small_case
 
 from kjko.case import BadInput
 from kjko.run import loop
@@ -107,30 +107,3 @@ def test_killed_before_the_first_checkpoint(until, tmp_path):
         (again / left).touch()
     loop.start(small_case(), again)
     assert series(again) == series(whole)
-
-
-def two_runs(folder, *options):
-    """At once, from two seeds: their exit codes and what they say on stderr."""
-    command = [sys.executable, "-m", "kjko", "run", "gaussian-1d", *options]
-    for setting in SMALL:
-        command += ["--set", setting]
-    both = []
-    for seed in (1, 2):
-        seeded = [*command, "--set", f"particles.seed={seed}"]
-        both.append(subprocess.Popen(seeded, cwd=folder, stderr=-1, stdout=-1, text=True))
-    told = [process.communicate()[1] for process in both]
-    return [process.returncode for process in both], told
-
-
-def test_two_runs_into_one_folder(tmp_path):
-    """One of them runs, the other says why not."""
-    codes, told = two_runs(tmp_path, "--out", "one")
-    assert sorted(codes) == [0, 2], told
-    assert "one: " in told[codes.index(2)]
-    assert [record["step"] for record in series(tmp_path / "one")] == list(range(STEPS + 1))
-
-
-def test_two_runs_without_a_name(tmp_path):
-    codes, told = two_runs(tmp_path)
-    assert codes == [0, 0], told
-    assert names(tmp_path / "runs") == ["gaussian-1d", "gaussian-1d-2"]
