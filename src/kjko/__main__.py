@@ -3,7 +3,7 @@
 Streams are mended and signals heeded before anything else is imported.
 """
 
-from kjko.signals import watch
+from kjko.signals import unwatch, watch
 from kjko.streams import mend
 
 
@@ -13,7 +13,10 @@ def main() -> None:
     watch()
     from kjko import cli
 
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        unwatch()
 
 
 if __name__ == "__main__":

@@ -66,6 +66,11 @@ def watch() -> None:
     threading.Thread(target=_heed, args=(reader,), daemon=True).start()
 
 
+def unwatch() -> None:
+    """All is done: the exit code is known, and a signal changes nothing any more."""
+    _at_once.append(None)
+
+
 def _heed(reader: int) -> None:
     while os.read(reader, 1):
         _received.set()  # before looking, as `leaving` looks after it has told what to do

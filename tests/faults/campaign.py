@@ -4,12 +4,15 @@ All of it: FAULTS=10; a tenth without.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from kjko.signals import SIGNALS
 
 TENTHS = int(os.environ.get("FAULTS", "1"))
 SETTINGS = [
@@ -62,18 +65,25 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_all,
     )
 
 
-def end(process: subprocess.Popen, signal: int | None = None, after: float = 0.0) -> Ended:
+def heed_all() -> None:
+    """Whatever the tests themselves ignore, as under nohup."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def end(process: subprocess.Popen, number: int | None = None, after: float = 0.0) -> Ended:
     """Let it end, or send it a signal after some seconds."""
     start = time.monotonic()
     try:
-        output, errors = process.communicate(timeout=after if signal else 600)
+        output, errors = process.communicate(timeout=after if number else 600)
     except subprocess.TimeoutExpired:
-        if signal is None:
+        if number is None:
             raise
-        process.send_signal(signal)
+        process.send_signal(number)
         start = time.monotonic()
         output, errors = process.communicate(timeout=600)
     assert "Traceback" not in errors, errors

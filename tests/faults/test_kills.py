@@ -1,6 +1,7 @@
 """Processes that are killed, stopped, or meet in one folder."""
 
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -82,14 +83,14 @@ def test_signals(whole, tmp_path, report):
 
 def test_a_signal_in_a_training(tmp_path, report):
     """A network for all times is learned before the first step, for minutes."""
-    training = [
-        "solver.method={kind='score-end-to-end'}",
-        "solver.fit={kind='adam',steps=100000}",
-        "solver.control={kind='mlp'}",
-    ]
-    process = begin(tmp_path, "run", "gaussian-1d", "--out", "run", *settings(*training))
-    ended = end(process, signal.SIGTERM, 25.0)
+    method = "solver.method={kind='score-end-to-end',gradient_steps=1000000}"
+    process = begin(tmp_path, "run", "gaussian-1d", "--out", "run", "--set", method)
+    while not list((tmp_path / "run" / "checkpoints").glob("step_*")):
+        time.sleep(0.1)
+        assert process.poll() is None, process.communicate()
+    ended = end(process, signal.SIGTERM, 5.0)
     assert ended.code == 75 and "goes on" in ended.errors, ended
+    assert phase(tmp_path) == "first step"
     assert ended.seconds < 5
     report(f"SIGTERM in a training: noticed within {ended.seconds:.2f} s")
 
