@@ -1,8 +1,9 @@
 """The command `kjko`, also as `python -m kjko`.
 
-Streams are mended and signals heeded before anything else is imported.
+Streams, signals and memory are seen to before anything else is imported.
 """
 
+from kjko.limits import hold_to_memory
 from kjko.signals import unwatch, watch
 from kjko.streams import mend
 
@@ -11,6 +12,7 @@ def main() -> None:
     """Entry point."""
     mend()
     watch()
+    hold_to_memory()
     from kjko import cli
 
     try:

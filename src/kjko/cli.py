@@ -51,8 +51,9 @@ def options(
 def list_cases() -> None:
     """List the built-in cases."""
     width = max(len(name) for name in cases.names())
-    for name in cases.names():
-        typer.echo(f"{name:{width}}  {cases.title(name)}")
+    with _exit_codes():
+        for name in cases.names():
+            typer.echo(f"{name:{width}}  {cases.title(name)}")
 
 
 @app.command()
@@ -72,8 +73,10 @@ def show(case: CaseName) -> None:
 def validate(case: CaseName, overrides: Overrides = None) -> None:
     """Check a case without running it."""
     with _exit_codes():
-        _load(case, overrides).build()
-    typer.echo(f"{case}: valid")
+        from kjko.case.memory import check_step
+
+        check_step(_load(case, overrides).build())
+        typer.echo(f"{case}: valid")
 
 
 @app.command()
@@ -87,10 +90,8 @@ def run(
     """Run a case into a new folder and draw its figures."""
     with lossy_output(), _exit_codes():
         loaded = _load(case, overrides)
-        from kjko.case.memory import hold_to_memory
         from kjko.run import loop
 
-        hold_to_memory()
         folder = loop.start(loaded, out or Path("runs") / Path(case).stem, numbered=out is None)
         _tell(folder)
 
@@ -98,13 +99,12 @@ def run(
 @app.command()
 def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Go on with a stopped run."""
-    with lossy_output(), _exit_codes():
-        from kjko.case.memory import hold_to_memory
+    go_on = f"stopped; `kjko resume {folder}` goes on"
+    with lossy_output(), _exit_codes(), leaving(RESUMABLE, go_on):
         from kjko.run import loop
 
         case = loop.read_case(folder)
         _set_precision(case)
-        hold_to_memory()
         loop.resume(case, folder)
         _tell(folder)
 

@@ -74,8 +74,9 @@ def unwatch() -> None:
 def _heed(reader: int) -> None:
     while os.read(reader, 1):
         _received.set()  # before looking, as `leaving` looks after it has told what to do
-        if _at_once[-1] is not None:
-            _leave(*_at_once[-1])
+        at_once = _at_once[-1]  # the other thread may change it
+        if at_once is not None:
+            _leave(*at_once)
 
 
 def _leave(code: int, message: str) -> None:

@@ -1,10 +1,7 @@
 """Whether a case fits into the memory that there is: asked before anything large is made."""
 
-import os
-import resource
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -12,42 +9,16 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
 from kjko.case.checks import BadInput
-from kjko.core import State
-from kjko.interfaces import AbstractMethod
-from kjko.problem import Problem
+from kjko.limits import memory_left
 
-GROUPS = (  # limit and use of the control group, of either version
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
+if TYPE_CHECKING:
+    from kjko.case.build import Experiment
+
 PROGRAMS = 1e9  # bytes that compilers, libraries and figures take
 COPIES = 6  # of the particles, while they are drawn and written
 OF_CONTROL = 4  # copies of its parameters: gradients, and what an optimiser keeps
 ROUGH = 4000.0  # bytes that a coordinate of a particle takes in a step, at most
 SAFETY = 2.0  # what is measured is up to so much more than what is counted
-
-
-def memory_left() -> float:
-    """Bytes that this process may still take: of the machine, its control group and its limits."""
-    left = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
-    left += _kilobytes("/proc/meminfo", "MemAvailable:")
-    for limit, use in GROUPS:
-        numbers = [_number(f"/sys/fs/cgroup/{name}") for name in (limit, use)]
-        if None not in numbers:
-            left.append(numbers[0] - numbers[1])  # type: ignore[operator]
-    for kind, use in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
-        soft, _ = resource.getrlimit(kind)
-        if soft != resource.RLIM_INFINITY:
-            left.append(soft - _of_process(use))
-    return max(0.0, min(left))
-
-
-def hold_to_memory() -> None:
-    """Let an allocation fail where memory ends, for the system would end the process."""
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = int(_of_process("VmData:") + memory_left())
-    if hard == resource.RLIM_INFINITY or most < hard:
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def check_room(key: str, need: float) -> None:
@@ -70,18 +41,21 @@ def check_control(make: Callable[[], Any]) -> None:
     check_room("solver.control", OF_CONTROL * bytes_of(eqx.filter_eval_shape(make)))
 
 
-def check_step(method: AbstractMethod, problem: Problem, state: State, fitted: int) -> None:
-    """What a step needs, counted where a rough bound leaves a doubt. `state`: of shapes. Raises
-    BadInput.
+def check_step(experiment: "Experiment") -> None:
+    """What a step needs, counted where a rough bound leaves a doubt; on an accelerator, which has
+    its own memory, it is left to that. Raises BadInput.
     """
+    if jax.default_backend() != "cpu":
+        return
+    problem, method, particles = experiment[:3]
     of_control = bytes_of(getattr(method, "control", None))
-    of_particles = ROUGH * sum(leaf.size for leaf in jax.tree.leaves(state.particles))
-    rough = of_particles + of_control * (of_control + 4.0 * fitted)
+    of_particles = ROUGH * sum(leaf.size for leaf in jax.tree.leaves(particles))
+    rough = of_particles + of_control * (of_control + 4.0 * experiment.fitted)
     if rough + PROGRAMS < memory_left() / 2:
         return
-    need = SAFETY * bytes_of_step(method.step, problem, state) + COPIES * bytes_of(state.particles)
+    of_step = bytes_of_step(method.step, problem, jax.eval_shape(experiment.init))
     large = "particles.number" if of_particles > rough / 2 else "solver.control"
-    check_room(large, need)
+    check_room(large, SAFETY * of_step + COPIES * bytes_of(particles))
 
 
 def bytes_of(tree: Any) -> float:
@@ -91,32 +65,29 @@ def bytes_of(tree: Any) -> float:
 
 
 def bytes_of_step(step: Any, problem: Any, state: Any) -> float:
-    """The most that is alive at once in a step, if nothing is fused: what it needs at most."""
+    """The most that is alive at once in a step, if nothing is fused."""
     made, _, _ = eqx.filter_make_jaxpr(step)(problem, state)
     return _peak(made.jaxpr)
 
 
 def _peak(jaxpr: Jaxpr) -> float:
-    """The most bytes that its variables take at once, each from its making to its last use."""
-    last = {var: len(jaxpr.eqns) for var in jaxpr.outvars if isinstance(var, Var)}
-    for i, equation in reversed(list(enumerate(jaxpr.eqns))):
-        for var in equation.invars:
-            if not isinstance(var, Literal):
-                last.setdefault(var, i)
-    live = sum(_size(var.aval) for var in (*jaxpr.invars, *jaxpr.constvars))
-    most = live
+    """The most bytes that its variables take at once: arguments and results to the end, others from
+    where they are made to their last use.
+    """
+    kept = {*jaxpr.invars, *jaxpr.constvars, *(v for v in jaxpr.outvars if isinstance(v, Var))}
+    last = {v: i for i, e in enumerate(jaxpr.eqns) for v in e.invars if not isinstance(v, Literal)}
+    most = live = _of(jaxpr.invars) + _of(jaxpr.constvars)
     for i, equation in enumerate(jaxpr.eqns):
-        inner = max((_peak(j) - _of_arguments(j) for j in _inner(equation.params)), default=0.0)
-        live += sum(_size(var.aval) for var in equation.outvars)
-        most = max(most, live + inner)
-        live -= sum(_size(var.aval) for var in equation.outvars if last.get(var, i) <= i)
-        ended = {v for v in equation.invars if not isinstance(v, Literal) and last[v] == i}
-        live -= sum(_size(var.aval) for var in ended)
+        within = (_peak(j) - _of(j.invars) - _of(j.outvars) for j in _inner(equation.params))
+        live += _of(equation.outvars)
+        most = max(most, live + max(within, default=0.0))
+        ended = {v for v in (*equation.invars, *equation.outvars) if not isinstance(v, Literal)}
+        live -= _of(v for v in ended - kept if last.get(v, i) <= i)
     return most
 
 
-def _of_arguments(jaxpr: Jaxpr) -> float:
-    return sum(_size(var.aval) for var in jaxpr.invars)
+def _of(variables: Iterable[Any]) -> float:
+    return sum(_size(variable.aval) for variable in variables)
 
 
 def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
@@ -134,28 +105,6 @@ def _size(array: Any) -> float:
     shape, dtype = getattr(array, "shape", ()), getattr(array, "dtype", None)
     width = dtype.itemsize if isinstance(dtype, np.dtype) else 16
     return float(np.prod(shape, dtype=float)) * width
-
-
-def _of_process(key: str) -> float:
-    return sum(_kilobytes("/proc/self/status", key))
-
-
-def _kilobytes(path: str, key: str) -> list[float]:
-    """The bytes that a line of a file tells; empty where there is none."""
-    return [1024 * float(line.split()[1]) for line in _lines(path) if line.startswith(key)]
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-
-
-def _number(path: str) -> float | None:
-    """What a file of one line says; none for "max"."""
-    lines = _lines(path)
-    return float(lines[0]) if lines and lines[0].isdigit() else None
 
 
 def _written(size: float) -> str:

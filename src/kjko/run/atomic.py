@@ -34,6 +34,25 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left of files they were writing."""
+    for path in filter(is_temporary, folder.rglob("*")):
+        number = path.name.removesuffix(".tmp").rpartition(".")[2]
+        if not (number.isdigit() and is_alive(int(number))):
+            path.unlink(missing_ok=True)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
+
+
 def _sync(folder: Path) -> None:
     """Make sure of the new name, too."""
     descriptor = os.open(folder, os.O_RDONLY)

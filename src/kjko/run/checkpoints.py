@@ -13,6 +13,7 @@ import numpy as np
 
 from kjko.core import State
 from kjko.run.atomic import write_atomically
+from kjko.run.damaged import Damaged
 from kjko.run.npz import read_npz, to_npz
 from kjko.simulation import number_of_steps
 
@@ -47,7 +48,7 @@ def read_checkpoint(folder: Path, like: State) -> tuple[State, list[str]]:
     for path in _checkpoints(folder):
         try:
             return _state(path, like), damaged
-        except (OSError, ValueError):
+        except Damaged:
             damaged.append(path.name)
     state_of_them = f"damaged: {', '.join(damaged)}" if damaged else "there is none"
     raise NoCheckpoint(
@@ -68,9 +69,16 @@ def damaged_checkpoints(folder: Path) -> list[Path]:
     for path in _checkpoints(folder):
         try:
             _read(path)
-        except (OSError, ValueError):
+        except Damaged:
             damaged.append(path)
+        except FileNotFoundError:  # the run goes on, and has written a newer one
+            pass
     return damaged
+
+
+def newest_step(folder: Path) -> int:
+    """That of the newest checkpoint, by its name; 0 if there is none."""
+    return max((int(path.stem.removeprefix("step_")) for path in _checkpoints(folder)), default=0)
 
 
 def has_checkpoints(folder: Path) -> bool:
@@ -80,7 +88,7 @@ def has_checkpoints(folder: Path) -> bool:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Newest first; after step 999999 the names get longer."""
-    paths = (folder / "checkpoints").glob("step_*.npz")
+    paths = (folder / "checkpoints").glob("step_*[0-9].npz")
     return sorted(paths, key=lambda path: (len(path.name), path.name), reverse=True)
 
 
@@ -93,18 +101,18 @@ def _checksum(arrays: Any) -> np.ndarray:
 
 
 def _read(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """The arrays of a state and its case. Raises OSError or ValueError if the file is damaged."""
+    """The arrays of a state and its case. Raises Damaged."""
     arrays = read_npz(path)
     known = arrays.pop(CHECKSUM, np.zeros(0))
     if not np.array_equal(known, _checksum(arrays.values())):
-        raise ValueError(f"{path}: its checksum is that of other content")
+        raise Damaged(path, "its checksum is that of other content")
     case = json.loads(arrays.pop(ABOUT, np.zeros(0, np.uint8)).tobytes())["case"]
     return list(arrays.values()), case
 
 
 def _state(path: Path, like: State) -> State:
-    """Raises NoCheckpoint for one in another precision, OSError or ValueError if the file does not
-    hold such a state, whole, of a step of its case.
+    """Raises NoCheckpoint for one in another precision, Damaged if the file does not hold such a
+    state, whole, of a step of its case.
     """
     leaves, case = _read(path)
     arrays, rest = eqx.partition(like, eqx.is_array)
@@ -113,17 +121,19 @@ def _state(path: Path, like: State) -> State:
     state = eqx.combine(jax.tree.unflatten(structure, map(jnp.asarray, leaves)), rest)
     known = jax.tree.leaves((state.particles, state.time_step))
     if not all(np.all(np.isfinite(np.asarray(leaf))) for leaf in known):
-        raise ValueError(f"{path}: a number of it is not finite")
+        raise Damaged(path, "a number of it is not finite")
     solver = case["solver"]
     if not 0 <= int(state.step) <= number_of_steps(solver["end_time"], solver["time_step"]):
-        raise ValueError(f"{path}: step {int(state.step)} is none of its case")
+        raise Damaged(path, f"step {int(state.step)} is none of its case")
     return state
 
 
 def _check_leaves(path: Path, leaves: Sequence[np.ndarray], expected: Sequence[jax.Array]) -> None:
+    if len(leaves) != len(expected):
+        raise Damaged(path, "not a state of this run")
     for leaf, known in zip(leaves, expected, strict=True):
         if leaf.shape != known.shape or leaf.dtype.kind != known.dtype.kind:
-            raise ValueError(f"{path}: not a state of this run")
+            raise Damaged(path, "not a state of this run")
         if leaf.dtype != known.dtype:
             wide = "True" if leaf.dtype == np.float64 else "False"
             raise NoCheckpoint(

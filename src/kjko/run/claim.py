@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kjko.case import BadInput
+from kjko.run.atomic import is_alive, sweep
 
 LOCK = "run.lock"
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a network file system without them
+NO_LOCKS = (  # what a network file system without them says
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+)
 
 
 @contextlib.contextmanager
@@ -31,6 +37,7 @@ def claimed(folder: Path) -> Iterator[None]:
         file.truncate(0)
         json.dump({"host": platform.node(), "process": os.getpid()}, file)
         file.flush()
+        sweep(folder)
         yield
     finally:
         file.truncate(0)  # held by no one; the file stays, so that all lock the same one
@@ -57,14 +64,18 @@ def _lock(folder: Path) -> TextIO:
 def held_by(folder: Path) -> dict[str, Any] | None:
     """The host and process that hold a folder; None if none does."""
     by = holder(folder)
-    if by is None or not _is_alive(by):
+    if by is None:
         return None
     with open(folder / LOCK, "rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the number may be another process's
-        except OSError:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return by
-    return by if by["host"] != platform.node() else None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return by if _is_alive(by) else None
+    return None  # the file is what a process has left that was killed
 
 
 def holder(folder: Path) -> dict[str, Any] | None:
@@ -81,15 +92,7 @@ def _is_alive(process: dict[str, Any] | None) -> bool:
     """Whether a process runs, as far as can be known: of another machine it is taken to."""
     if process is None:
         return False
-    if process["host"] != platform.node():
-        return True
-    try:
-        os.kill(process["process"], 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # it is another user's
-    return True
+    return process["host"] != platform.node() or is_alive(process["process"])
 
 
 def check_free(folder: Path) -> None:
@@ -101,7 +104,9 @@ def check_free(folder: Path) -> None:
 def _held(folder: Path) -> BadInput:
     by = holder(folder)
     who = f"process {by['process']} on {by['host']}" if by else "another process"
-    return BadInput(f"{folder}: {who} writes to it; wait, stop that one, or name another folder")
+    return BadInput(
+        f"{folder}: {who} writes to it, as {LOCK} says; wait, stop that one, or name another folder"
+    )
 
 
 def new_folder(folder: Path) -> Path:

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from kjko.run.atomic import write_atomically
+from kjko.run.damaged import Damaged
 from kjko.run.npz import read_npz, to_npz
 
 
@@ -18,7 +19,7 @@ class HDF5:
 
     It is built in memory first: HDF5 ends the process on a full disk. The file begins with a user
     block, which HDF5 leaves to its users: here a mark and the SHA-256 of all that follows, for HDF5
-    has no checksum of its own over everything.
+    has no checksum of its own over everything. A file that was opened for writing is another one.
     """
 
     suffix = ".h5"
@@ -42,7 +43,7 @@ class HDF5:
         image = data[self.BLOCK :]
         seal = self.MARK + hashlib.sha256(image).hexdigest().encode()
         if data[: self.BLOCK] != seal.ljust(self.BLOCK, b"\0"):
-            raise OSError(f"{path}: cannot be read: its checksum is that of other content")
+            raise Damaged(path, "its checksum is that of other content")
         with h5py.File(io.BytesIO(image), "r") as file:
             arrays = {str(name): np.asarray(file[name]) for name in file}
             return arrays, dict(file.attrs)

@@ -1,22 +1,24 @@
 """A case becomes a run folder: the loop with its records, checkpoints, progress and signals."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kjko.case import BadInput, Case, Experiment, parse_toml
+from kjko.case.memory import check_step
 from kjko.core import State
 from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
 from kjko.run.atomic import is_temporary
 from kjko.run.checkpoints import case_of_checkpoint, has_checkpoints, read_checkpoint
 from kjko.run.claim import LOCK, claimed, new_folder
+from kjko.run.damaged import Damaged
 from kjko.run.formats import FORMATS
-from kjko.run.manifest import changed_key
+from kjko.run.manifest import changed_key, read_manifest
 from kjko.run.progress import progress
 from kjko.run.series import read_series
 from kjko.run.writer import Writer
@@ -44,7 +46,8 @@ def start(case: Case, folder: Path, numbered: bool = False) -> Path:
         folder = new_folder(folder) if numbered else folder
         with claimed(folder):
             check_unused(folder)  # another process may have been here by now
-            _from_the_start(case, setup, folder, state, first, stop)
+            with _resumable(folder):
+                _from_the_start(case, setup, folder, state, first, stop)
     return folder
 
 
@@ -54,11 +57,9 @@ def resume(case: Case, folder: Path) -> None:
 
     `case`: the folder's own, by `read_case`.
     """
-    with claimed(folder), stopping() as stop, _quiet():
-        for path in filter(is_temporary, folder.rglob("*")):  # of a process that was killed
-            path.unlink(missing_ok=True)
+    with claimed(folder), stopping() as stop, _resumable(folder), _quiet():
         _refuse_changes(case, folder)
-        with leaving(RESUMABLE, f"stopped; `kjko resume {folder}` goes on"):
+        with leaving(RESUMABLE, _stopped("stopped", folder)):
             setup = _set_up(case)
             initial = setup.experiment.init()
         if not has_checkpoints(folder) and _is_at_its_start(folder):
@@ -74,6 +75,8 @@ def resume(case: Case, folder: Path) -> None:
                 f" {folder} has got to, got {case.solver.end_time:g}"
             )
         writer = setup.writer(folder)
+        for name in writer.mend():
+            log.warning("%s was damaged; it is written anew", name)
         for name in damaged:
             log.warning("%s is damaged; going on from step %d", name, state.step)
         missing = writer.forget_after(int(state.step))
@@ -140,10 +143,18 @@ def _is_left_over(path: Path) -> bool:
 
 def _refuse_changes(case: Case, folder: Path) -> None:
     """Raise BadInput for a key that is not as it was when the run was begun."""
-    begun = case_of_checkpoint(folder)
+    begun = case_of_checkpoint(folder) or _begun(folder)
     changed = changed_key(begun, case.model_dump(mode="json")) if begun else None
     if changed:
         raise BadInput(f"{folder / 'case.toml'}: {changed}; change it back, or start a new run")
+
+
+def _begun(folder: Path) -> dict[str, Any] | None:
+    """The case of the manifest, if it can be read."""
+    try:
+        return read_manifest(folder).get("case")
+    except Damaged:
+        return None
 
 
 class _Setup(NamedTuple):
@@ -154,6 +165,7 @@ class _Setup(NamedTuple):
 
 def _set_up(case: Case) -> _Setup:
     experiment = case.build()
+    check_step(experiment)
     start = Start(experiment.problem, experiment.method, experiment.particles)
     observer = Observer(start, experiment.observables)
     format, content = FORMATS[case.output.format], case.model_dump(mode="json")
@@ -181,7 +193,7 @@ def _continue(
         setup.experiment.method,
         setup.experiment.steps,
     )
-    step, output, on_disk = int(state.step), case.output, True
+    step, output, is_first = int(state.step), case.output, True
     snapshot_steps = _snapshot_steps(case, steps)
     loop = evolve(problem, method, setup.observer, state, steps, record)
     with progress(steps, step) as show:
@@ -192,9 +204,9 @@ def _continue(
                 )
                 if stop:
                     raise Interrupted(stopped)
-                with leaving(RESUMABLE, stopped) if on_disk else nullcontext():
+                with leaving(RESUMABLE, stopped) if is_first else nullcontext():
                     state, info, record = next(loop)  # the first one learns and compiles
-                on_disk = False
+                is_first = False  # from now on the state is not on disk
                 step = record["step"]
                 if output.passages:
                     writer.passage(step, info)
@@ -210,10 +222,20 @@ def _continue(
         except (NumericalFailure, Interrupted):
             writer.checkpoint(state)  # the last good state
             raise
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"stopped at once; `kjko resume {writer.folder}` goes on from the last checkpoint"
-            ) from None
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """A second signal stops at once, wherever the run is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stopped = _stopped("stopped at once", folder) + " from the last checkpoint"
+        raise Interrupted(stopped) from None
+
+
+def _stopped(where: str, folder: Path) -> str:
+    return f"{where}; `kjko resume {folder}` goes on"
 
 
 def _quiet():

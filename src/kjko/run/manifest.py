@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from kjko.run.damaged import Damaged
 from kjko.run.sealed import unseal
 
 MAY_CHANGE = ("title", "output.")  # keys, beside a longer end_time, in a run that is resumed
@@ -30,14 +31,14 @@ def manifest(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """That of a run folder; empty if there is none. Raises OSError if it is damaged."""
+    """That of a run folder; empty if there is none. Raises Damaged."""
     path = folder / "manifest.json"
     try:
         return unseal(path.read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise OSError(f"{path}: cannot be read: {error}") from None
+        raise Damaged(path, error) from None
 
 
 def changed_key(begun: dict[str, Any], now: dict[str, Any]) -> str | None:

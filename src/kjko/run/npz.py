@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from kjko.run.damaged import Damaged
+
 
 def to_npz(arrays: Mapping[str, Any]) -> bytes:
     """What `numpy.savez` writes of them."""
@@ -21,15 +23,16 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
     Each entry is read to its end, where its checksum is compared (`numpy.load` stops where the
     array ends, which a damaged header may put anywhere). None is compressed, so that no small file
-    asks for much memory. Raises OSError for any other content.
+    asks for much memory. Raises Damaged for any other content.
     """
+    data = io.BytesIO(path.read_bytes())  # what goes wrong from here on is in the content
     try:
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(data) as file:
             return {_name(entry): _array(file, entry) for entry in file.infolist()}
-    except FileNotFoundError:
+    except MemoryError:
         raise
     except Exception as error:  # zipfile and numpy have no common error for a damaged file
-        raise OSError(f"{path}: cannot be read: {error or type(error).__name__}") from None
+        raise Damaged(path, error or type(error).__name__) from None
 
 
 def _name(entry: zipfile.ZipInfo) -> str:

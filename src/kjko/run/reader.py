@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kjko.run.damaged import Damaged
 from kjko.run.formats import FORMATS, HDF5
 from kjko.run.manifest import changed_key, read_manifest
 from kjko.run.npz import read_npz
@@ -65,9 +66,10 @@ class Run:
             self.dimension: int = problem["dimension"]
             self.velocity_dimension: int = problem.get("velocity_dimension", self.dimension)
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise OSError(f"{folder / 'case.toml'}: cannot be read: {error!r}") from None
-        begun = self.manifest.get("case")
-        changed = changed_key(_without_null(begun), self.case) if begun else None
+            raise Damaged(folder / "case.toml", repr(error)) from None
+        begun = _without_null(self.manifest.get("case", self.case))
+        self.case = _filled(self.case, begun)
+        changed = changed_key(begun, self.case)
         if changed:
             raise ValueError(f"{folder / 'case.toml'}: {changed}; change it back")
         self.periodic = "domain" in problem
@@ -117,7 +119,7 @@ class Run:
         arrays, attributes = format.read(path)
         missing = {"x", "v", "log_f"} - set(arrays) or {"time"} - set(attributes)
         if missing:
-            raise OSError(f"{path}: cannot be read: it has no {', '.join(sorted(missing))}")
+            raise Damaged(path, f"it has no {', '.join(sorted(missing))}")
         return arrays | {name: np.asarray(value) for name, value in attributes.items()}
 
     def snapshots(self) -> Iterator[Arrays]:
@@ -158,7 +160,12 @@ class Run:
     @cached_property
     def frames(self) -> list[Arrays]:
         """The histograms of (x₁, v₁)."""
-        return [_read_frame(path) for path in _files(self.folder / "histograms")]
+        return list(map(read_frame, self.frame_files))
+
+    @property
+    def frame_files(self) -> list[Path]:
+        """In order of time."""
+        return _files(self.folder / "histograms")
 
     @cached_property
     def wave(self) -> dict[str, Any] | None:
@@ -167,7 +174,7 @@ class Run:
         try:
             return unseal(path.read_bytes()) if path.exists() else None
         except ValueError as error:
-            raise OSError(f"{path}: cannot be read: {error}") from None
+            raise Damaged(path, error) from None
 
     def experiment(self) -> "Experiment":
         """Problem, method and first particles, made anew from the case. Needs jax."""
@@ -248,12 +255,12 @@ def _column(values: list[Any]) -> np.ndarray:
     return np.array(values, dtype=float)
 
 
-def _read_frame(path: Path) -> Arrays:
+def read_frame(path: Path) -> Arrays:
     """A histogram of (x₁, v₁)."""
     arrays = read_npz(path)
     missing = {"counts", "x_ends", "v_ends", "time"} - set(arrays)
     if missing:
-        raise OSError(f"{path}: cannot be read: it has no {', '.join(sorted(missing))}")
+        raise Damaged(path, f"it has no {', '.join(sorted(missing))}")
     return arrays
 
 
@@ -263,6 +270,12 @@ def _files(folder: Path) -> list[Path]:
         return []
     found = (path for path in folder.iterdir() if not path.name.startswith("."))
     return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def _filled(table: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
+    """With what a case that was edited does not say: it is as it was."""
+    both = {k: _filled(table[k], v) for k, v in begun.items() if isinstance(table.get(k), dict)}
+    return begun | table | both
 
 
 def _without_null(value: Any) -> Any:

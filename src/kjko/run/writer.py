@@ -16,13 +16,15 @@ from kjko.problem import Problem
 from kjko.reference.linear_theory import linear_wave, measured_wave
 from kjko.run.atomic import write_atomically
 from kjko.run.checkpoints import write_checkpoint
+from kjko.run.damaged import Damaged
 from kjko.run.formats import HDF5
-from kjko.run.manifest import manifest
+from kjko.run.manifest import manifest, read_manifest
 from kjko.run.npz import to_npz
 from kjko.run.passages import PASSAGES, append_passage, forget_passages
 from kjko.run.sealed import seal
 from kjko.run.series import read_series
 
+STATIONARY = "snapshots/stationary.h5"
 KEPT_PARTICLES = 100_000  # in a snapshot; its histograms are of all
 PHASE_BINS = 128  # of x₁ and of v₁ in the histograms of phase space
 
@@ -38,17 +40,37 @@ class Writer:
 
     def begin(self, case_toml: str) -> None:
         """A new folder: case, manifest, the stationary law's marginals and an empty series."""
-        made_by = seal(manifest(self.case), indent=2)
         write_atomically(self.folder / "case.toml", case_toml.encode())
+        self._manifest()
+        self._stationary()
+        write_atomically(self.folder / "series.jsonl", b"")
+
+    def mend(self) -> list[str]:
+        """Write anew what the run was begun with, where it is damaged; the names of such files."""
+        damaged = []
+        try:
+            read_manifest(self.folder)
+        except Damaged:
+            self._manifest()
+            damaged.append("manifest.json")
+        try:
+            if self.start.stationary is not None:
+                HDF5().read(self.folder / STATIONARY)
+        except (Damaged, FileNotFoundError):
+            self._stationary()
+            damaged.append(STATIONARY)
+        return damaged
+
+    def _manifest(self) -> None:
+        made_by = seal(manifest(self.case), indent=2)
         write_atomically(self.folder / "manifest.json", made_by.encode())
+
+    def _stationary(self) -> None:
         law = self.start.stationary
         if law is not None:
-            HDF5().write(
-                self.folder / "snapshots" / "stationary.h5",
-                {"x": law.nodes, "density": law.marginals},
-                {"log_normaliser": law.log_normaliser},
-            )
-        write_atomically(self.folder / "series.jsonl", b"")
+            arrays = {"x": law.nodes, "density": law.marginals}
+            attributes = {"log_normaliser": law.log_normaliser}
+            HDF5().write(self.folder / STATIONARY, arrays, attributes)
 
     def record(self, record: Record) -> None:
         """One more line of the series, all of it or nothing."""
