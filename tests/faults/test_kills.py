@@ -69,11 +69,17 @@ def test_signals(whole, tmp_path, report):
     for number in range(many(200)):
         folder, which = tmp_path / str(number), SIGNALS[number % len(SIGNALS)]
         folder.mkdir()
-        process = begin(folder, *RUN)
-        ended = end(process, which, draw.uniform(0.1, seconds))
-        assert ended.code in (0, 75, 130), (number, ended)
+        if number % 3 == 0:  # the signal goes to `resume`
+            end(begin(folder, *RUN), signal.SIGKILL, draw.uniform(0.5, 1) * seconds)
+        resumed = go_on(folder) != RUN
+        ended = end(begin(folder, *go_on(folder)), which, draw.uniform(0.1, seconds))
+        expected_codes = {0, 75} if resumed else {0, 75, 130}
+        if not resumed and phase(folder) != "start":
+            expected_codes = {0, 75}
+        assert ended.code in expected_codes, (number, ended)
+        assert (ended.code == 0) <= (phase(folder) == "done"), (number, ended)
         assert ended.errors.count("\n") <= 3, ended.errors
-        phases[f"{which.name}: {phase(folder)}: {ended.code}"] += 1
+        phases[f"{phase(folder)}{' of resume' if resumed else ''}: {ended.code}"] += 1
         slowest = max(slowest, ended.seconds if ended.code else 0.0)
         assert kjko(folder, *go_on(folder)).code == 0
         assert series(folder / "run") == expected, number

@@ -9,6 +9,7 @@ import numpy as np
 from campaign import ENVIRONMENT, many
 
 MEMORY = 3 * 2**30  # what the processes may take
+SURE, HOPELESS = 300, 10**8  # sizes that run, and that no way runs
 TRAINED = "solver.fit={kind='adam',steps=2}"
 BY_VALUES = "solver.fit={kind='newton'}"
 SIZES = {
@@ -50,11 +51,13 @@ def test_sizes(tmp_path, report):
     draw, outcomes, kinds = np.random.default_rng(18), Counter(), list(SIZES)
     for number in range(many(200)):
         kind = kinds[number % len(kinds)]
-        size = round(10 ** draw.uniform(3, 9.5 if kind != "widths" else 6))
+        size = round(10 ** draw.uniform(2, 9.5 if kind != "widths" else 6))
         folder = tmp_path / str(number)
         folder.mkdir()
         done = run(folder, kind, size)
         assert done.returncode in (0, 2, 4), (kind, size, done)
         assert "Traceback" not in done.stderr, (kind, size, done.stderr)
+        assert done.returncode == 0 or size > SURE, (kind, size, done.stderr)
+        assert done.returncode != 0 or size < HOPELESS, (kind, size)
         outcomes[f"{kind}: {done.returncode}"] += 1
     report(f"{many(200)} sizes: {dict(sorted(outcomes.items()))}")

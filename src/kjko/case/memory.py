@@ -26,8 +26,8 @@ def check_room(key: str, need: float) -> None:
     left, need = memory_left(), need + PROGRAMS
     if need > left:
         raise BadInput(
-            f"{key}: expected a size that fits into the {_written(left)} of memory that there are,"
-            f" got one that needs about {_written(need)}; take a smaller one"
+            f"{key}: expected what fits into the {_written(left)} of memory that there are, got what"
+            f" needs about {_written(need)}; take less"
         )
 
 
@@ -54,8 +54,7 @@ def check_step(experiment: "Experiment") -> None:
     if rough + PROGRAMS < memory_left() / 2:
         return
     of_step = bytes_of_step(method.step, problem, jax.eval_shape(experiment.init))
-    large = "particles.number" if of_particles > rough / 2 else "solver.control"
-    check_room(large, SAFETY * of_step + COPIES * bytes_of(particles))
+    check_room("particles.number, solver.control", SAFETY * of_step + COPIES * bytes_of(particles))
 
 
 def bytes_of(tree: Any) -> float:
