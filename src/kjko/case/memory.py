@@ -26,8 +26,8 @@ def check_room(key: str, need: float) -> None:
     left, need = memory_left(), need + PROGRAMS
     if need > left:
         raise BadInput(
-            f"{key}: expected what fits into the {_written(left)} of memory that there are, got what"
-            f" needs about {_written(need)}; take less"
+            f"{key}: expected what fits into the {_written(left)} of memory that there are, got"
+            f" what needs about {_written(need)}; take less"
         )
 
 
