@@ -325,7 +325,9 @@ def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
         write(self, state)
 
     monkeypatch.setattr(Writer, "checkpoint", write_and_signal)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # as under nohup, above
     message = line(kjko("run", "gaussian-1d", "--out", "run", *SMALL), 75)
+    signal.signal(signal.SIGINT, usual)
     assert message == "stopped at once; `kjko resume run` goes on from the last checkpoint"
     assert run_folders.names(tmp_path / "run" / "checkpoints")[-1] == "step_000002.npz"
 

@@ -119,7 +119,7 @@ def _state(path: Path, like: State) -> State:
     expected, structure = jax.tree.flatten(arrays)
     _check_leaves(path, leaves, expected)
     state = eqx.combine(jax.tree.unflatten(structure, map(jnp.asarray, leaves)), rest)
-    known = jax.tree.leaves((state.particles, state.time_step))
+    known = (state.particles.x, state.particles.v, state.time_step)  # log f is not always carried
     if not all(np.all(np.isfinite(np.asarray(leaf))) for leaf in known):
         raise Damaged(path, "a number of it is not finite")
     solver = case["solver"]
