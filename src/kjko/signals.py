@@ -69,6 +69,8 @@ def watch() -> None:
 def unwatch() -> None:
     """All is done: the exit code is known, and a signal changes nothing any more."""
     _at_once.append(None)
+    for number in SIGNALS:  # what is ignored stays so while Python ends
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _heed(reader: int) -> None:

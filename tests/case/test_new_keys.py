@@ -75,6 +75,8 @@ def test_numbers_may_be_formulas():
     assert case.problem.mass == 4 * np.pi and case.solver.fit.particles == 1000
     assert refusal(lambda: small("landau-1d", "problem.mass='2*pie'")).startswith("problem.mass: ")
     assert "whole number" in refusal(lambda: small("landau-1d", "solver.fit.particles=1.5"))
+    for value in ("1.5*exp(exp(exp(9)))", "1e300**2"):  # refused without a warning of numpy's
+        assert refusal(lambda v=value: small("landau-1d", f"problem.mass={v!r}"))
 
 
 def test_a_box_by_its_wave_number():

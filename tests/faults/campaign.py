@@ -4,15 +4,12 @@ All of it: FAULTS=10; a tenth without.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
-
-from kjko.signals import SIGNALS
 
 TENTHS = int(os.environ.get("FAULTS", "1"))
 SETTINGS = [
@@ -56,8 +53,8 @@ class Ended(NamedTuple):
 
 
 def begin(folder: Path, *arguments: str) -> subprocess.Popen:
-    """The command `kjko`, in a folder."""
-    command = [sys.executable, "-m", "kjko", *arguments]
+    """The command `kjko`, in a folder; with no signal ignored, as under nohup."""
+    command = ["env", "--default-signal", sys.executable, "-m", "kjko", *arguments]
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -65,14 +62,7 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=heed_all,
     )
-
-
-def heed_all() -> None:
-    """Whatever the tests themselves ignore, as under nohup."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
 
 
 def end(process: subprocess.Popen, number: int | None = None, after: float = 0.0) -> Ended:

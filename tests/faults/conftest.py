@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from campaign import ENVIRONMENT
 
+FIGURE = "figure"
+
 
 def pytest_collection_modifyitems(items):
     for item in items:
@@ -15,14 +17,16 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def report(capsys):
-    """Say something that is seen."""
+def report(record_property):
+    """Keep a line for the end, where all of them are printed."""
+    return lambda line: record_property(FIGURE, line)
 
-    def say(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line}\n")
 
-    return say
+def pytest_terminal_summary(terminalreporter):
+    for done in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", []):
+        for name, line in done.user_properties:
+            if name == FIGURE:
+                terminalreporter.write_line(f"{done.nodeid.rpartition('::')[2]}: {line}")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Hostile case files and formulas: read or refused in a line, at once, and nothing else happens."""
 
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -86,14 +87,14 @@ def watched():
     caused, active = [], []
 
     def note(event, arguments):
-        if active and event.startswith(FORBIDDEN):
+        if threading.get_ident() in active and event.startswith(FORBIDDEN):
             caused.append((event, str(arguments)[:100]))
 
     sys.addaudithook(note)
 
     def run(function, *arguments):
         caused.clear()
-        active.append(True)
+        active.append(threading.get_ident())
         start = time.monotonic()
         try:
             return function(*arguments)

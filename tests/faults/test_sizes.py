@@ -1,6 +1,5 @@
 """Sizes at and beyond memory: refused at the door, or run, or ended with a line; never killed."""
 
-import resource
 import subprocess
 import sys
 from collections import Counter
@@ -8,7 +7,7 @@ from collections import Counter
 import numpy as np
 from campaign import ENVIRONMENT, many
 
-MEMORY = 3 * 2**30  # what the processes may take
+MEMORY = 3 * 2**20  # kilobytes that the processes may take
 SURE, HOPELESS = 300, 10**8  # sizes that run, and that no way runs
 TRAINED = "solver.fit={kind='adam',steps=2}"
 BY_VALUES = "solver.fit={kind='newton'}"
@@ -34,7 +33,8 @@ def run(folder, kind, size):
     if not case.startswith("multiwell"):
         case, overrides = "gaussian-1d", [case, *overrides]
     shown = ["solver.end_time=0.1", "output.snapshot_times=[]", *overrides]
-    command = [sys.executable, "-m", "kjko", "run", case, "--out", "run"]
+    command = ["bash", "-c", f'ulimit -d {MEMORY} && exec "$@"', "bash"]
+    command += [sys.executable, "-m", "kjko", "run", case, "--out", "run"]
     command += [word for setting in shown for word in ("--set", setting)]
     return subprocess.run(
         command,
@@ -43,7 +43,6 @@ def run(folder, kind, size):
         capture_output=True,
         text=True,
         timeout=600,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY)),
     )
 
 

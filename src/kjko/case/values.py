@@ -10,11 +10,12 @@ from kjko.core.formula import parse
 
 
 def number(value: Any) -> Any:
-    """ "As "2*pi/0.35" as a number; what is no formula is left for the type's own message."""
+    """A text, as "2*pi/0.35", as a number; what is no formula is left for the type's message."""
     if not isinstance(value, str):
         return value
     try:
-        result = float(parse(value).value({}, np))
+        with np.errstate(all="ignore"):  # what is not finite is refused as such
+            result = float(parse(value).value({}, np))
     except (ValueError, ArithmeticError, TypeError):
         return value
     return result
