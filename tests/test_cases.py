@@ -18,6 +18,7 @@ ALIKE = (  # cases that are another one with other numbers
     "multiwell-3d",
     "ring-2d",
     "rotated-well-3d",
+    "two-stream-1d",
     "two-stream-1d-strong",
     "vpfp-1d1v-paper-strong",
     "vpfp-1d3v-paper-strong",
