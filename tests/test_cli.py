@@ -275,7 +275,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     message = line(kjko("run", "gaussian-1d", "--out", "run", *SMALL), 4)
-    assert "No space left on device: 'run/case.toml'" in message
+    assert "No space left on device: 'run/series.jsonl'" in message
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.lock"]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from kjko import cases
-from kjko.signals import RESUMABLE, STOPPED, Interrupted, leaving
+from kjko.signals import RESUMABLE, STOPPED, Interrupted, exit_at_once
 from kjko.streams import lossy_output, silence
 
 BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT = 2, 3, 4, 5
@@ -100,7 +100,7 @@ def run(
 def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Go on with a stopped run."""
     go_on = f"stopped; `kjko resume {folder}` goes on"
-    with lossy_output(), _exit_codes(), leaving(RESUMABLE, go_on):
+    with lossy_output(), _exit_codes(), exit_at_once(RESUMABLE, go_on):
         from kjko.run import loop
 
         case = loop.read_case(folder)
@@ -266,7 +266,7 @@ def _tell(folder: Path) -> None:
     """What a finished run has to say, and its figures."""
     stopped = f"stopped; `kjko plot {folder}` draws the figures"
     try:
-        with leaving(RESUMABLE, stopped):
+        with exit_at_once(RESUMABLE, stopped):
             _tell_wave(folder)
             _draw(folder)
             _tell_checks(folder)

@@ -45,7 +45,7 @@ def stopping() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def leaving(code: int, message: str) -> Iterator[None]:
+def exit_at_once(code: int, message: str) -> Iterator[None]:
     """A block in which a signal that is watched for ends the process: nothing is lost by that."""
     _at_once.append((code, message))
     if _received.is_set():
@@ -75,7 +75,7 @@ def unwatch() -> None:
 
 def _heed(reader: int) -> None:
     while os.read(reader, 1):
-        _received.set()  # before looking, as `leaving` looks after it has told what to do
+        _received.set()  # before looking, as `exit_at_once` looks after it has told what to do
         at_once = _at_once[-1]  # the other thread may change it
         if at_once is not None:
             _leave(*at_once)

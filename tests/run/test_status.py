@@ -7,7 +7,8 @@ import run_folders
 from commands import kjko, line
 from run_folders import STEPS, small_case
 
-from kjko.run import loop
+from kjko.run import loop, writer
+from kjko.run.atomic import write_atomically
 from kjko.run.claim import claimed
 from kjko.run.writer import Writer
 
@@ -41,6 +42,27 @@ def test_a_run_that_was_stopped(tmp_path, monkeypatch):
     result = kjko("status", tmp_path / "run")
     assert result.stdout.startswith(f"{tmp_path / 'run'}: stopped at step 0 of {STEPS}; `kjko ")
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["series.jsonl", "case.toml", "manifest.json"])
+def test_a_run_that_was_killed_at_its_start(name, tmp_path, monkeypatch):
+    def write_until(path, data):
+        write_atomically(path, data)
+        if path.name == name:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "write_atomically", write_until)
+        assert kjko("run", "gaussian-1d", "--out", folder, *words()).exit_code == 75
+    if name == "series.jsonl":  # it holds no run yet
+        assert kjko("run", "gaussian-1d", "--out", folder, *words()).exit_code == 0
+    else:
+        result = kjko("status", folder)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert f"stopped at step 0 of {STEPS}" in result.stdout
+        assert kjko("resume", folder).exit_code == 0
+    assert "finished" in kjko("status", folder).stdout
 
 
 def words():

@@ -1,5 +1,6 @@
 """Checkpoints: the whole state of a run, the newest two."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -59,8 +60,10 @@ def read_checkpoint(folder: Path, like: State) -> tuple[State, list[str]]:
 
 def case_of_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The case that the newest checkpoint which can be read is of; None if there is none."""
-    damaged = damaged_checkpoints(folder)
-    return next((_read(path)[1] for path in _checkpoints(folder) if path not in damaged), None)
+    for path in _checkpoints(folder):
+        with contextlib.suppress(Damaged):
+            return _read(path)[1]
+    return None
 
 
 def damaged_checkpoints(folder: Path) -> list[Path]:

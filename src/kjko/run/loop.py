@@ -22,7 +22,7 @@ from kjko.run.manifest import changed_key, read_manifest
 from kjko.run.progress import progress
 from kjko.run.series import read_series
 from kjko.run.writer import Writer
-from kjko.signals import RESUMABLE, STOPPED, Interrupted, leaving, stopping
+from kjko.signals import RESUMABLE, STOPPED, Interrupted, exit_at_once, stopping
 from kjko.simulation import evolve
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def start(case: Case, folder: Path, numbered: bool = False) -> Path:
     if not numbered:
         check_unused(folder)
     with stopping() as stop, _quiet():
-        with leaving(STOPPED, "stopped"):
+        with exit_at_once(STOPPED, "stopped"):
             setup = _set_up(case)
             state = setup.experiment.init()
             first = setup.observer(state, None)
@@ -59,7 +59,7 @@ def resume(case: Case, folder: Path) -> None:
     """
     with claimed(folder), stopping() as stop, _resumable(folder), _quiet():
         _refuse_changes(case, folder)
-        with leaving(RESUMABLE, _stopped("stopped", folder)):
+        with exit_at_once(RESUMABLE, _stopped("stopped", folder)):
             setup = _set_up(case)
             initial = setup.experiment.init()
         if not has_checkpoints(folder) and _is_at_its_start(folder):
@@ -138,7 +138,8 @@ def _is_at_its_start(folder: Path) -> bool:
 
 
 def _is_left_over(path: Path) -> bool:
-    return path.name == LOCK or is_temporary(path)
+    is_empty_series = path.name == "series.jsonl" and path.stat().st_size == 0
+    return path.name == LOCK or is_temporary(path) or is_empty_series
 
 
 def _refuse_changes(case: Case, folder: Path) -> None:
@@ -204,7 +205,7 @@ def _continue(
                 )
                 if stop:
                     raise Interrupted(stopped)
-                with leaving(RESUMABLE, stopped) if is_first else nullcontext():
+                with exit_at_once(RESUMABLE, stopped) if is_first else nullcontext():
                     state, info, record = next(loop)  # the first one learns and compiles
                 is_first = False  # from now on the state is not on disk
                 step = record["step"]

@@ -39,11 +39,13 @@ class Writer:
         self.wave = linear_wave(start.problem)
 
     def begin(self, case_toml: str) -> None:
-        """A new folder: case, manifest, the stationary law's marginals and an empty series."""
+        """A new folder: an empty series, case, manifest and the stationary law's marginals. A
+        folder with a case is a run that every command can read.
+        """
+        write_atomically(self.folder / "series.jsonl", b"")
         write_atomically(self.folder / "case.toml", case_toml.encode())
         self._manifest()
         self._stationary()
-        write_atomically(self.folder / "series.jsonl", b"")
 
     def mend(self) -> list[str]:
         """Write anew what the run was begun with, where it is damaged; the names of such files."""
