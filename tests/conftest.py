@@ -1,8 +1,11 @@
 """Fixtures: the precisions. What is no fixture is in `problems`."""
 
+import os
+
 import jax
 import pytest
 
+os.environ["KJKO_CACHE"] = "off"  # each process compiles what it tests
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 

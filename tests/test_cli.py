@@ -378,7 +378,7 @@ class Terminal(io.StringIO):
 
 def progress_of(output: io.StringIO, monkeypatch, steps: int, done: int) -> str:
     monkeypatch.setattr(sys, "stderr", output)
-    with progress.progress(steps, done) as show:
+    with progress.progress("It begins", steps, done) as show:
         for step in range(done + 1, steps + 1):
             show({"step": step, "time": 0.1 * step, "free_energy": -1.25})
     return output.getvalue()
@@ -386,18 +386,27 @@ def progress_of(output: io.StringIO, monkeypatch, steps: int, done: int) -> str:
 
 def test_a_bar_on_a_terminal(monkeypatch):
     text = progress_of(Terminal(), monkeypatch, steps=5, done=2)
-    assert "2/5" in text and "5/5" in text
+    assert text.startswith("It begins\n") and "2/5" in text and "5/5" in text
     assert "t = 0.5, free energy = -1.25" in text
-    assert text.count("\n") == 1
+    assert text.count("\n") == 2
 
 
 def test_a_line_now_and_then_elsewhere(monkeypatch):
     monkeypatch.setattr(progress, "QUIET_INTERVAL", 0.0)
     lines = progress_of(io.StringIO(), monkeypatch, steps=5, done=2).splitlines()
-    assert len(lines) == 3
+    assert lines[0] == "It begins" and len(lines) == 4
+    assert lines[1] == "step 3/5, t = 0.3, free energy = -1.25"  # of compilation nothing follows
     assert lines[-1] == "step 5/5, t = 0.5, free energy = -1.25, 0 s left"
 
 
 def test_not_more_than_a_line_every_interval(monkeypatch):
-    text = progress_of(io.StringIO(), monkeypatch, steps=5, done=0)
-    assert text.splitlines() == ["step 5/5, t = 0.5, free energy = -1.25, 0 s left"]
+    _, *lines = progress_of(io.StringIO(), monkeypatch, steps=5, done=0).splitlines()
+    assert lines == ["step 5/5, t = 0.5, free energy = -1.25, 0 s left"]
+
+
+def test_time_left_without_compilation(monkeypatch):
+    clock = iter([0.0, 100.0, 102.0, 104.0])
+    monkeypatch.setattr(progress, "QUIET_INTERVAL", 0.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    lines = progress_of(io.StringIO(), monkeypatch, steps=3, done=0).splitlines()
+    assert lines[2].endswith(", 2 s left")

@@ -3,6 +3,7 @@
 Streams, signals and memory are seen to before anything else is imported.
 """
 
+from kjko.compilation_cache import be_quiet
 from kjko.limits import hold_to_memory
 from kjko.signals import unwatch, watch
 from kjko.streams import mend
@@ -11,6 +12,7 @@ from kjko.streams import mend
 def main() -> None:
     """Entry point."""
     mend()
+    be_quiet()
     watch()
     hold_to_memory()
     from kjko import cli

@@ -104,7 +104,7 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
         from kjko.run import loop
 
         case = loop.read_case(folder)
-        _set_precision(case)
+        _set_up_jax(case)
         loop.resume(case, folder)
         _tell(folder)
 
@@ -222,25 +222,29 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
 
         case = read_case(folder)
         check_free(folder)
-        _set_precision(case)
+        _set_up_jax(case)
         result = verification.verify(case, folder)
         typer.echo(result.table())
         typer.echo(f"figure: {verification.draw(case.title, result, folder)}")
 
 
 def _load(name: str, overrides: list[str] | None):
-    """The case, with jax set to its precision."""
+    """The case, with jax set up for it."""
     from kjko.case import load
 
     loaded = load(name, overrides)
-    _set_precision(loaded)
+    _set_up_jax(loaded)
     return loaded
 
 
-def _set_precision(case) -> None:
+def _set_up_jax(case) -> None:
     import jax
 
+    from kjko.compilation_cache import keep_programs
+
     jax.config.update("jax_enable_x64", case.solver.precision == "double")
+    if case.output.keep_programs:
+        keep_programs()
 
 
 def _draw(folder: Path) -> None:

@@ -92,7 +92,7 @@ class SolverTable(Table):
 class OutputTable(Table):
     """Times of snapshots, and every how many steps there is one more (0: none); the same of frames
     of the animation; of checkpoints. `passages`: keep what each step did to phase space, for the
-    density anywhere.
+    density anywhere. `keep_programs`: for the next run, in the user's cache folder.
     """
 
     snapshot_times: list[NotNegative] = [0.0]
@@ -100,6 +100,7 @@ class OutputTable(Table):
     histogram_every: Whole = 0
     checkpoint_every: Count = 10
     passages: bool = True
+    keep_programs: bool = True
     format: Literal[tuple(FORMATS)] = "hdf5"
     observables: list[Literal[NAMES]] | None = None  # of the default ones if not given
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from kjko.case import BadInput, Case, Experiment, parse_toml
@@ -197,7 +198,7 @@ def _continue(
     step, output, is_first = int(state.step), case.output, True
     snapshot_steps = _snapshot_steps(case, steps)
     loop = evolve(problem, method, setup.observer, state, steps, record)
-    with progress(steps, step) as show:
+    with progress(_begins(case, writer.folder, step, steps), steps, step) as show:
         try:
             while step < steps:
                 stopped = (
@@ -223,6 +224,17 @@ def _continue(
         except (NumericalFailure, Interrupted):
             writer.checkpoint(state)  # the last good state
             raise
+
+
+def _begins(case: Case, folder: Path, step: int, steps: int) -> str:
+    """What is about to be done, where, and on what."""
+    devices = jax.devices()
+    where = devices[0].platform if len(devices) == 1 else f"{len(devices)} {devices[0].platform}s"
+    particles = f"{case.particles.number:,} particles"
+    return (
+        f"{case.title or folder.name} into {folder}: {particles}, steps {step + 1} to {steps} on"
+        f" {where}, {case.solver.precision} precision; compiling the first one"
+    )
 
 
 @contextmanager

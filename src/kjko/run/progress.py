@@ -13,28 +13,37 @@ QUIET_INTERVAL = 30.0  # seconds between lines where the output is no terminal
 
 
 @contextlib.contextmanager
-def progress(steps: int, done: int) -> Iterator[Callable[[Record], None]]:
-    """One bar on a terminal; elsewhere a line every 30 s."""
+def progress(begins: str, steps: int, done: int) -> Iterator[Callable[[Record], None]]:
+    """A line on what begins, then one bar on a terminal, elsewhere a line every 30 s.
+
+    The first step is compiled: the time left is told from what comes after it.
+    """
+    sys.stderr.write(begins + "\n")
+    sys.stderr.flush()
     if sys.stderr.isatty():
         with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True) as bar:
 
             def show_bar(record: Record) -> None:
                 bar.set_postfix_str(_summary(record), refresh=False)
+                if bar.n == done:
+                    bar.unpause()
+                    bar.initial += 1
                 bar.update()
 
             yield show_bar
         return
-    begun = last = time.monotonic()
+    begun, last = 0.0, time.monotonic()
 
     def show_line(record: Record) -> None:
-        nonlocal last
-        now = time.monotonic()
+        nonlocal begun, last
+        now, after = time.monotonic(), record["step"] - done - 1
+        if after == 0:
+            begun = now
         if now - last < QUIET_INTERVAL and record["step"] < steps:
             return
         last = now
-        left = (now - begun) / (record["step"] - done) * (steps - record["step"])
-        text = f"step {record['step']}/{steps}, {_summary(record)}, {left:.0f} s left"
-        sys.stderr.write(text + "\n")
+        left = f", {(now - begun) / after * (steps - record['step']):.0f} s left" if after else ""
+        sys.stderr.write(f"step {record['step']}/{steps}, {_summary(record)}{left}\n")
         sys.stderr.flush()
 
     yield show_line

@@ -1,0 +1,84 @@
+"""Compiled programs, kept from one command to the next."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+VARIABLE = "KJKO_CACHE"  # another folder than the user's own, or "off"
+MOST = 256 * 2**20  # bytes that the folder may take
+DAMAGED = re.compile(r"Error \w+ persistent compilation cache entry for '(\w+)")
+
+
+def be_quiet() -> None:
+    """XLA tells at length of each program that it reads; to be called before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def keep_programs() -> None:
+    """From now on jax keeps what it compiles, and looks there first; what is damaged is compiled
+    anew.
+    """
+    folder = program_folder()
+    if folder is None:
+        return
+    import jax
+
+    _forget_what_is_damaged(folder)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def program_folder() -> Path | None:
+    """Where programs for this kind of processor are kept, without the oldest if there were too
+    many; None if none are to be kept here, or cannot be.
+    """
+    asked = os.environ.get(VARIABLE)
+    if asked == "off" or (asked is None and "JAX_COMPILATION_CACHE_DIR" in os.environ):
+        return None
+    folder = (Path(asked) if asked else user_cache_path("kjko")) / _processor()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _trim(folder)
+    except OSError:
+        return None
+    return folder
+
+
+def _processor() -> str:
+    """Names what programs for this processor may be made of."""
+    kind = platform.machine() + platform.processor()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        kind += next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(kind.encode()).hexdigest()[:16]
+
+
+def _trim(folder: Path) -> None:
+    entries = [(path.stat(), path) for path in folder.iterdir()]
+    size = 0
+    for status, path in sorted(entries, key=lambda entry: -entry[0].st_mtime):
+        size += status.st_size
+        if size > MOST:
+            path.unlink(missing_ok=True)
+
+
+def _forget_what_is_damaged(folder: Path) -> None:
+    """jax warns of an entry that it cannot read, and would leave it."""
+    show = warnings.showwarning
+
+    def show_or_forget(message: Warning | str, *rest: Any, **more: Any) -> None:
+        found = DAMAGED.match(str(message))
+        if found is None:
+            return show(message, *rest, **more)
+        for path in folder.glob(f"{found[1]}-*"):
+            path.unlink(missing_ok=True)
+
+    warnings.showwarning = show_or_forget
