@@ -3,9 +3,11 @@
 Streams, signals and memory are seen to before anything else is imported.
 """
 
+import sys
+
 from kjko.compilation_cache import be_quiet
 from kjko.limits import hold_to_memory
-from kjko.signals import unwatch, watch
+from kjko.signals import RESUMABLE, STOPPED, unwatch, watch
 from kjko.streams import mend
 
 
@@ -13,7 +15,7 @@ def main() -> None:
     """Entry point."""
     mend()
     be_quiet()
-    watch()
+    watch(RESUMABLE if "resume" in sys.argv[1:2] else STOPPED)
     hold_to_memory()
     from kjko import cli
 

@@ -18,7 +18,8 @@ DAMAGED = re.compile(r"Error \w+ persistent compilation cache entry for '(\w+)")
 
 def be_quiet() -> None:
     """XLA tells at length of each program that it reads; to be called before it is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # that of jax, or a parent's jax
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 def keep_programs() -> None:

@@ -18,7 +18,7 @@ class Interrupted(Exception):
     """A signal stopped the run; its checkpoint is written."""
 
 
-_at_once: list[tuple[int, str] | None] = [(STOPPED, "stopped")]  # the last one is in force
+_at_once: list[tuple[int, str] | None] = []  # the last one is in force
 _received = threading.Event()
 
 
@@ -56,8 +56,11 @@ def exit_at_once(code: int, message: str) -> Iterator[None]:
         _at_once.pop()
 
 
-def watch() -> None:
-    """From now on a signal ends the process, whatever it does, or is left to `stopping`."""
+def watch(code: int) -> None:
+    """From now on a signal ends the process with this exit code, whatever it does, or with that of
+    `exit_at_once`, or is left to `stopping`.
+    """
+    _at_once.append((code, "stopped"))
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

@@ -27,10 +27,7 @@ CACHE = tempfile.TemporaryDirectory()
 ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # a cache of another processor is told of at length
-    "JAX_COMPILATION_CACHE_DIR": CACHE.name,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "KJKO_CACHE": CACHE.name,
 }
 
 
@@ -78,6 +75,16 @@ def end(process: subprocess.Popen, number: int | None = None, after: float = 0.0
         output, errors = process.communicate(timeout=600)
     assert "Traceback" not in errors, errors
     return Ended(process.returncode, output, errors, time.monotonic() - start)
+
+
+def await_heed(process: subprocess.Popen, number: int) -> None:
+    """Until Python has started, and the command heeds the signal."""
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        caught = next(x for x in status.read_text().splitlines() if x.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.001)
 
 
 def kjko(folder: Path, *arguments: str) -> Ended:

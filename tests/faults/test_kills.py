@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from campaign import STEPS, begin, end, kjko, many, settings
+from campaign import STEPS, await_heed, begin, end, kjko, many, settings
 from run_folders import names, series
 
 from kjko.signals import SIGNALS
@@ -45,10 +45,11 @@ def go_on(folder: Path) -> list[str]:
     return ["resume", "run"] if (folder / "run" / "case.toml").exists() else RUN
 
 
-def test_kills(whole, tmp_path, report):
+@pytest.mark.parametrize("seed", range(5))
+def test_kills(seed, whole, tmp_path, report):
     expected, seconds = whole
-    draw, phases = np.random.default_rng(15), Counter()
-    for number in range(many(500)):
+    draw, phases = np.random.default_rng(seed), Counter()
+    for number in range(many(100)):
         folder = tmp_path / str(number)
         folder.mkdir()
         end(begin(folder, *RUN), signal.SIGKILL, draw.uniform(0, seconds))
@@ -60,7 +61,7 @@ def test_kills(whole, tmp_path, report):
         assert ended.code == 0, (number, ended)
         assert series(folder / "run") == expected, number
         assert not list((folder / "run").rglob("*.tmp"))
-    report(f"{many(500)} runs killed, all went on to the same series; {dict(phases)}")
+    report(f"{many(100)} runs killed, all went on to the same series; {dict(phases)}")
 
 
 def test_signals(whole, tmp_path, report):
@@ -72,7 +73,9 @@ def test_signals(whole, tmp_path, report):
         if number % 3 == 0:  # the signal goes to `resume`
             end(begin(folder, *RUN), signal.SIGKILL, draw.uniform(0.5, 1) * seconds)
         resumed = go_on(folder) != RUN
-        ended = end(begin(folder, *go_on(folder)), which, draw.uniform(0.1, seconds))
+        process = begin(folder, *go_on(folder))
+        await_heed(process, which)
+        ended = end(process, which, draw.uniform(0, seconds))
         expected_codes = {0, 75} if resumed else {0, 75, 130}
         if not resumed and phase(folder) != "start":
             expected_codes = {0, 75}
