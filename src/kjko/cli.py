@@ -97,12 +97,46 @@ def run(
 
 
 @app.command()
+def sweep(
+    case: CaseName,
+    seeds: Annotated[int, typer.Option(help="runs of each setting, from seeds that follow")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="new folder; default runs/sweep-CASE, numbered if taken")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run a case for each of several values, as in --set problem.collision_rate=0.1,0.3,1.
+
+    Compiled once; a table and a figure at the end, all series by `kjko.open_sweep`.
+    """
+    with lossy_output(), _exit_codes():
+        from kjko.run.claim import new_folder
+        from kjko.run.loop import check_unused
+        from kjko.studies import sweep as study
+
+        folder = out or Path("runs") / f"sweep-{Path(case).stem}"
+        if out is not None:
+            check_unused(out)
+        planned = study.plan(case, overrides or [], seeds, folder)
+        _set_up_jax(next(planned.members).case)
+        if out is None:
+            planned = planned._replace(folder=new_folder(folder))
+        with exit_at_once(RESUMABLE, f"stopped; `kjko resume {planned.folder}` goes on"):
+            _tell_sweep(planned, study.start(planned, _say))
+
+
+@app.command()
 def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
-    """Go on with a stopped run."""
+    """Go on with a stopped run or sweep."""
     go_on = f"stopped; `kjko resume {folder}` goes on"
     with lossy_output(), _exit_codes(), exit_at_once(RESUMABLE, go_on):
         from kjko.run import loop
+        from kjko.studies import sweep as study
 
+        if study.is_sweep(folder):
+            planned = study.read_sweep(folder)
+            _set_up_jax(next(planned.members).case)
+            return _tell_sweep(planned, study.resume(folder, _say))
         case = loop.read_case(folder)
         _set_up_jax(case)
         loop.resume(case, folder)
@@ -114,7 +148,11 @@ def status(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Tell how far a run is, who runs it, and which of its files are damaged."""
     with _exit_codes():
         from kjko.run.status import status as state_of
+        from kjko.studies import sweep as study
 
+        if study.is_sweep(folder):
+            typer.echo(study.status(study.read_sweep(folder)))
+            return
         line, damage = state_of(_open(folder))
         typer.echo(line)
         if damage:
@@ -162,7 +200,7 @@ def converge(
         loaded = _load(case, [*SETTINGS, *(overrides or [])])
         if out is not None:
             check_unused(out)
-        result = study(loaded, steps, progress=lambda line: typer.echo(line, err=True))
+        result = study(loaded, steps, progress=_say)
         folder = out or new_folder(Path("runs") / f"converge-{Path(case).stem}")
         write_atomically(folder / "convergence.csv", result.csv().encode())
         draw_convergence(steps, result.errors, result.orders, folder / "convergence.png")
@@ -204,7 +242,7 @@ def compare(
             overrides or [],
             names,
             seeds,
-            progress=lambda line: typer.echo(line, err=True),
+            progress=_say,
             save=lambda result: write(result, loaded.title, folder),
         )
         typer.echo(result.table())
@@ -276,6 +314,23 @@ def _tell(folder: Path) -> None:
             _tell_checks(folder)
     except KeyboardInterrupt:
         raise Interrupted(stopped) from None
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _tell_sweep(planned, failures: dict[Path, str]) -> None:
+    """What a finished sweep has to say."""
+    from kjko.studies import sweep as study
+
+    typer.echo(study.table(planned))
+    typer.echo(f"table: {study.write_table(planned)}")
+    typer.echo(f"figure: {study.draw(planned)}")
+    for folder, failure in failures.items():
+        _say(f"kjko: {folder}: {failure}")
+    if len(failures) == len(planned.cases):
+        raise typer.Exit(NUMERICAL)
 
 
 def _tell_wave(folder: Path) -> None:

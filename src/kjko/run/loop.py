@@ -29,9 +29,15 @@ from kjko.simulation import evolve
 log = logging.getLogger(__name__)
 
 
-def start(case: Case, folder: Path, numbered: bool = False) -> Path:
+def start(
+    case: Case,
+    folder: Path,
+    numbered: bool = False,
+    at_once: tuple[int, str] = (STOPPED, "stopped"),
+) -> Path:
     """Run a case into a new folder, or, if it is `numbered`, into the first of folder, folder-2,
-    folder-3, … that does not exist. Returns it.
+    folder-3, … that does not exist. Returns it. `at_once`: with which exit code and message a
+    signal ends the process before there is something to resume.
 
     Raises BadInput if the folder is in use, NumericalFailure if a step goes wrong, Interrupted
     after a signal, OSError if the folder cannot be written.
@@ -39,7 +45,7 @@ def start(case: Case, folder: Path, numbered: bool = False) -> Path:
     if not numbered:
         check_unused(folder)
     with stopping() as stop, _quiet():
-        with exit_at_once(STOPPED, "stopped"):
+        with exit_at_once(*at_once):
             setup = _set_up(case)
             state = setup.experiment.init()
             first = setup.observer(state, None)
@@ -52,15 +58,16 @@ def start(case: Case, folder: Path, numbered: bool = False) -> Path:
     return folder
 
 
-def resume(case: Case, folder: Path) -> None:
+def resume(case: Case, folder: Path, at_once: tuple[int, str] | None = None) -> None:
     """Go on from the newest checkpoint that can be read, or begin anew what was killed before its
     first one. Raises as `start`, and NoCheckpoint if none can be read.
 
-    `case`: the folder's own, by `read_case`.
+    `case`: the folder's own, by `read_case`. `at_once`: as for `start`.
     """
+    at_once = at_once or (RESUMABLE, _stopped("stopped", folder))
     with claimed(folder), stopping() as stop, _resumable(folder), _quiet():
         _refuse_changes(case, folder)
-        with exit_at_once(RESUMABLE, _stopped("stopped", folder)):
+        with exit_at_once(*at_once):
             setup = _set_up(case)
             initial = setup.experiment.init()
         if not has_checkpoints(folder) and _is_at_its_start(folder):
@@ -233,7 +240,7 @@ def _begins(case: Case, folder: Path, step: int, steps: int) -> str:
     particles = f"{case.particles.number:,} particles"
     return (
         f"{case.title or folder.name} into {folder}: {particles}, steps {step + 1} to {steps} on"
-        f" {where}, {case.solver.precision} precision; compiling the first one"
+        f" {where}, {case.solver.precision} precision; compiling what it has not yet"
     )
 
 

@@ -10,6 +10,7 @@ from kjko.case import Case
 from kjko.figures.errors import draw_cost, draw_figure_2
 from kjko.interfaces import Record
 from kjko.run.atomic import write_atomically
+from kjko.studies.tables import aligned, summary
 
 COLUMNS = {  # of the table: name in the CSV and heading
     "score_error": "score error",
@@ -50,10 +51,8 @@ class Comparison(NamedTuple):
             runs = [o for o in self.outcomes if o.method == method]
             failed = sum(o.failure is not None for o in runs)
             label = f"{method} ({failed} of {len(runs)} failed)" if failed else method
-            rows.append([label, *(_summary([o.errors[key] for o in runs]) for key in COLUMNS)])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
-        return "\n".join(line.rstrip() for line in lines)
+            rows.append([label, *(summary([o.errors[key] for o in runs]) for key in COLUMNS)])
+        return aligned(rows)
 
     def csv(self) -> str:
         """A line for each run."""
@@ -74,15 +73,6 @@ class Comparison(NamedTuple):
         runs = [o.records for o in self.outcomes if o.method == method and o.failure is None]
         times = np.array([r["time"] for r in runs[0]]) if runs else np.empty(0)
         return times, np.array([[r[key] for r in run] for run in runs], dtype=float)
-
-
-def _summary(values: list[float | None]) -> str:
-    """Mean ± standard deviation."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "-"
-    spread = f" ± {np.std(known, ddof=1):.1g}" if len(known) > 1 else ""
-    return f"{np.mean(known):.3g}{spread}"
 
 
 def write(result: Comparison, title: str, folder: Path) -> None:
