@@ -29,6 +29,33 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def append(path: Path, data: bytes) -> None:
+    """All of the data at the end of a file, or nothing of it; `sync` brings it to the disk. Raises
+    OSError with the file's name.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "ab") as file:
+            file.write(data)
+    except OSError as error:
+        if path.exists():
+            os.truncate(path, size)
+        error.filename = str(path)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Bring a file to the disk, if there is one. Raises OSError with its name."""
+    try:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 def is_temporary(path: Path) -> bool:
     """Whether a file is one that was being written, by its name."""
     return path.name.startswith(".") and path.name.endswith(".tmp")

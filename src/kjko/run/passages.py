@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from kjko.methods.passage import Passage
+from kjko.run.atomic import append
 
 HEADER = struct.Struct("<4sIiiQ")  # mark, checksum of the rest, step, number of parts, size
 MARK = b"kjko"
@@ -23,17 +24,7 @@ def append_passage(path: Path, step: int, passage: Passage) -> None:
     body = b"".join(array.tobytes() for array in arrays)
     number = int(passage.number)
     header = HEADER.pack(MARK, _checksum(step, number, body), step, number, len(body))
-    size = path.stat().st_size if path.exists() else 0
-    try:
-        with open(path, "ab") as file:
-            file.write(header + body)
-            file.flush()
-            os.fsync(file.fileno())  # a checkpoint is never ahead of it
-    except OSError as error:
-        if path.exists():
-            os.truncate(path, size)
-        error.filename = str(path)
-        raise
+    append(path, header + body)
 
 
 def forget_passages(path: Path, step: int) -> int:

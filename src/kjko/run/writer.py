@@ -1,6 +1,5 @@
 """What a run leaves on disk: the one place that writes into its folder."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from kjko.observe.bins import histogram
 from kjko.observe.start import time_of
 from kjko.problem import Problem
 from kjko.reference.linear_theory import linear_wave, measured_wave
-from kjko.run.atomic import write_atomically
+from kjko.run.atomic import append, sync, write_atomically
 from kjko.run.checkpoints import write_checkpoint
 from kjko.run.damaged import Damaged
 from kjko.run.formats import HDF5
@@ -76,17 +75,7 @@ class Writer:
 
     def record(self, record: Record) -> None:
         """One more line of the series, all of it or nothing."""
-        path = self.folder / "series.jsonl"
-        size = path.stat().st_size
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(seal(record) + "\n")
-                file.flush()
-                os.fsync(file.fileno())  # a checkpoint is never ahead of the series
-        except OSError as error:
-            os.truncate(path, size)
-            error.filename = str(path)
-            raise
+        append(self.folder / "series.jsonl", (seal(record) + "\n").encode())
 
     def forget_after(self, step: int) -> list[int]:
         """Forget the records after a step: they are about to be made again.
@@ -156,7 +145,9 @@ class Writer:
         write_atomically(path, to_npz(frame))
 
     def checkpoint(self, state: State) -> None:
-        """The whole state."""
+        """The whole state. It is never ahead of the series and the passages on the disk."""
+        for name in ("series.jsonl", PASSAGES):
+            sync(self.folder / name)
         write_checkpoint(self.folder, state, self.case)
 
     def finish(self) -> None:
