@@ -1,5 +1,6 @@
 """passages.bin: what each step of a run did to phase space, one record a step."""
 
+import dataclasses
 import os
 import struct
 import zlib
@@ -20,9 +21,9 @@ PASSAGES = "passages.bin"  # in a run folder
 
 def append_passage(path: Path, step: int, passage: Passage) -> None:
     """One more record; nothing of it is left if it cannot be written: OSError."""
-    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(_used(passage))]
-    body = b"".join(array.tobytes() for array in arrays)
-    number = int(passage.number)
+    used = _used(passage)
+    body = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(used))
+    number = int(used.number)
     header = HEADER.pack(MARK, _checksum(step, number, body), step, number, len(body))
     append(path, header + body)
 
@@ -86,15 +87,10 @@ def _padded(passage: Passage, most: int) -> Passage:
 
 
 def _used(passage: Passage) -> Passage:
-    """Without the parts that were not done."""
-    parts = jax.tree.map(
-        lambda leaf: np.asarray(leaf)[: int(passage.number)],
-        eqx.filter(passage.parts, eqx.is_array),
-    )
-    return eqx.filter(
-        eqx.tree_at(lambda p: p.parts, passage, parts, is_leaf=lambda leaf: leaf is None),
-        eqx.is_array,
-    )
+    """On the host, without the parts that were not done."""
+    host = jax.device_get(eqx.filter(passage, eqx.is_array))
+    used = jax.tree.map(lambda leaf: leaf[: int(host.number)], host.parts)
+    return dataclasses.replace(host, parts=used)
 
 
 def _checksum(step: int, number: int, body: bytes) -> int:
