@@ -16,24 +16,21 @@ from kjko.bases.spline_design import ORDER, SplineDesign, Table
 from kjko.core import Stage
 from kjko.interfaces import AbstractBasis
 
-
-def bspline(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
-    """The cubic B-splines of a cell at t ∈ [0, 1]; their polynomials beyond it."""
-    s = 1 - t
-    middle = [(3 * y**3 - 6 * y**2 + 4) / 6 for y in (t, s)]
-    return jnp.stack([s**3 / 6, *middle, t**3 / 6], axis=-1)
+CUBIC = np.array([[-1, 3, -3, 1], [3, -6, 0, 4], [-3, 3, 3, 1], [1, 0, 0, 0]]).T / 6  # t³ first
 
 
-def bspline_slope(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
-    """First derivatives in t."""
-    s = 1 - t
-    left, right = ((3 * y**2 - 4 * y) / 2 for y in (t, s))
-    return jnp.stack([-(s**2) / 2, left, -right, t**2 / 2], axis=-1)
-
-
-def bspline_curvature(t: Float[Array, "..."]) -> Float[Array, "... 4"]:
-    """Second derivatives in t."""
-    return jnp.stack([1 - t, 3 * t - 2, 1 - 3 * t, t], axis=-1)
+def bspline(t: Float[Array, "..."], derivative: int = 0) -> Float[Array, "... 4"]:
+    """The cubic B-splines of a cell at t ∈ [0, 1], or a derivative of theirs in t; their
+    polynomials beyond it.
+    """
+    powers = CUBIC
+    for _ in range(derivative):
+        powers = powers[:-1] * np.arange(len(powers) - 1, 0, -1)[:, None]
+    each = jnp.asarray(powers, t.dtype).reshape(len(powers), *(1,) * t.ndim, ORDER)
+    values = each[0]
+    for coefficient in each[1:]:
+        values = values * t[..., None] + coefficient
+    return values
 
 
 class Splines(AbstractBasis):
@@ -135,32 +132,30 @@ class Splines(AbstractBasis):
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> Float[Array, ""]:
         products = self._cross.values(self.scales.coordinates(x, v))
-        return c[: products.size] @ products + jnp.sum(self._of_pairs(x, v, c, bspline))
+        return c[: products.size] @ products + jnp.sum(self._of_pairs(x, v, c, 0)[0])
 
     def derivatives(
         self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"]
     ) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
         z, width, d_x = self.scales.coordinates(x, v), self.scales.v_width, x.size
         hessian = self._cross.hessian(c[: self._cross.size], z.size)[d_x:] / width[:, None]
-        per_cell = self.cells[1] / (self.high - self.low)[:, 1]
-        slope = per_cell * self._of_pairs(x, v, c, bspline_slope)
-        curvature = per_cell**2 * self._of_pairs(x, v, c, bspline_curvature)
+        slope, curvature = self._of_pairs(x, v, c, 1, 2)
         return hessian @ z + slope, hessian[:, d_x:] / width[None] + jnp.diag(curvature)
 
     def _of_pairs(
-        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"], splines: Any
-    ) -> Float[Array, " d"]:
-        """Each S, or a derivative of it in the cell's v: `splines` are those in v."""
-        q = self._cross.size
+        self, x: Float[Array, " d_x"], v: Float[Array, " d"], c: Float[Array, " p"], *orders: int
+    ) -> list[Float[Array, " d"]]:
+        """Of each S the derivatives of these orders in v."""
         cell, inside = self._place(x, v)
-        coefficients = self.table.extend(c[q:].reshape(v.size, *self.table.shape))
+        coefficients = self.table.extend(c[self._cross.size :].reshape(v.size, *self.table.shape))
         windows = [
             jax.lax.dynamic_slice(of_pair, (place[0], place[1]), (ORDER, ORDER))
             for of_pair, place in zip(coefficients, cell, strict=True)
         ]
-        return jnp.einsum(
-            "kj,kji,ki->k", bspline(inside[:, 0]), jnp.stack(windows), splines(inside[:, 1])
-        )
+        along_v = jnp.sum(bspline(inside[:, 0])[..., None] * jnp.stack(windows), axis=1)
+        per_cell = self.cells[1] / (self.high - self.low)[:, 1]  # derivatives in t to those in v
+        splines = (per_cell[:, None] ** k * bspline(inside[:, 1], k) for k in orders)
+        return [jnp.sum(along_v * of_v, axis=1) for of_v in splines]
 
     def design(
         self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
@@ -170,7 +165,7 @@ class Splines(AbstractBasis):
         a = slope * per_cell[None]
         b = jnp.diagonal(curvature, axis1=1, axis2=2) * per_cell[None] ** 2
         t = inside[..., 1]
-        of_v = bspline(t) + a[..., None] * bspline_slope(t) - b[..., None] * bspline_curvature(t)
+        of_v = bspline(t) + a[..., None] * bspline(t, 1) - b[..., None] * bspline(t, 2)
         cross = jax.vmap(self._implicit_cross)(stage.x, stage.v, slope, curvature)
         return SplineDesign.of(cell, bspline(inside[..., 0]), of_v, cross, self.table)
 

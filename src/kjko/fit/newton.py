@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage
+from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import fitted_first, unexplained
 from kjko.interfaces import (
     CONDITION,
@@ -28,8 +29,6 @@ FIRST = 4  # the one that is tried first
 ROUNDING = 300.0  # times the precision: the least error that counts, relative to g
 FRACTIONS = tuple(np.arange(20, 0, -1) / 20)  # of a control that are tried
 DET_MIN = 0.1  # least determinant of the move that is accepted
-SOLVES = 40  # most iterations of conjugate gradients
-SOLVE_TOLERANCE = 1e-3  # their residual's, relative
 
 
 class Newton(AbstractFit):
@@ -144,9 +143,10 @@ class Newton(AbstractFit):
             def too_long(tried):
                 fraction, trial, residual = tried
                 most = fraction * (right @ direction)  # that half of it can gain
-                return ~(objective(trial, residual) <= before) & (most > enough)
+                is_worse = ~(objective(trial, residual) <= before) & (most > enough)
+                return is_worse | (fraction > 1)  # not tried yet
 
-            tried = jax.lax.while_loop(too_long, shorten, shorten((2.0, c, r)))
+            tried = jax.lax.while_loop(too_long, shorten, (jnp.full((), 2.0, c.dtype), c, r))
             gain = before - objective(*tried[1:])
             c, r = (jnp.where(gain > 0, new, old) for new, old in ((tried[1], c), (tried[2], r)))
             return c, r, gain, count + 1
@@ -161,31 +161,6 @@ class Newton(AbstractFit):
         state = (c, r, jnp.where(useful, jnp.inf, 0.0).astype(c.dtype), jnp.asarray(0))
         c, *_, count = jax.lax.while_loop(go_on, step, state)
         return c, count
-
-
-def solve(
-    design: AbstractDesign,
-    weights: Float[Array, " n"],
-    ridge: Float[Array, ""],
-    factor,
-    right: Float[Array, " p"],
-    start: Float[Array, " p"] | None = None,
-) -> Float[Array, " p"]:
-    """c with (Mᵀ w M/Σw + ridge R) c = right: conjugate gradients, preconditioned by the factor.
-
-    What a `start` leaves of the right side is solved for, to a tolerance of its own.
-    """
-
-    def normal(c):
-        return design.transpose(weights * design.apply(c)) / jnp.sum(weights) + design.penalty(
-            c, ridge
-        )
-
-    left = right if start is None else right - normal(start)
-    change, _ = jax.scipy.sparse.linalg.cg(
-        normal, left, tol=SOLVE_TOLERANCE, maxiter=SOLVES, M=lambda r: design.solve(factor, r)
-    )
-    return change if start is None else start + change
 
 
 def choose_ridge(

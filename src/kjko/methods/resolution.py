@@ -21,8 +21,8 @@ from kjko.bases.dense import Dense
 from kjko.bases.scales import standard
 from kjko.core import Particles, Stage
 from kjko.core.checks import is_traced
+from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import some_rows
-from kjko.fit.newton import solve
 from kjko.interfaces import AbstractBasis, AbstractDesign
 from kjko.problem import Problem
 from kjko.reference import stationary
@@ -181,24 +181,24 @@ def projection(
     ones, n = jnp.ones_like(g), g.size
     factor = _definite_factor(design, design.gram(ones), ridge)
 
-    def step(c, missing):
-        right = design.transpose(missing) / n - design.penalty(c, ridge)
-        return solve(design, ones, ridge, factor, right)
-
     def better(carry):
-        c, explained, _, count = carry
-        change = step(c, 1 - jnp.exp(jnp.clip(explained - g, -5.0, LARGEST)))
+        c, explained, _, most, count = carry
+        missing = 1 - jnp.exp(jnp.clip(explained - g, -5.0, LARGEST))
+        missing = jnp.where(count == 0, g, missing)
+        right = design.transpose(missing) / n - design.penalty(c, ridge)
+        change = solve(design, ones, ridge, factor, right)
         of_change = design.apply(change)
-        return c + change, explained + of_change, jnp.mean(of_change**2), count + 1
+        square = jnp.mean(of_change**2)
+        most = jnp.where(count == 0, square, most)
+        return c + change, explained + of_change, square, most, count + 1
 
     def is_rough(carry):
-        *_, square, count = carry
-        return (square > TOLERANCE**2 * most) & (count < ITERATIONS)
+        *_, square, most, count = carry
+        return (count == 0) | ((square > TOLERANCE**2 * most) & (count <= ITERATIONS))
 
-    c = step(jnp.zeros_like(design.transpose(g)), g)
-    explained = design.apply(c)
-    most = jnp.mean(explained**2)
-    return jax.lax.while_loop(is_rough, better, (c, explained, most, jnp.asarray(0)))[0]
+    zero, none = jnp.zeros(design.transpose(g).shape, g.dtype), jnp.zeros((), g.dtype)
+    state = (zero, jnp.zeros_like(g), none, none, jnp.asarray(0))
+    return jax.lax.while_loop(is_rough, better, state)[0]
 
 
 def _definite_factor(design: AbstractDesign, gram: Any, ridge: Float[Array, ""]) -> Any:
@@ -207,15 +207,17 @@ def _definite_factor(design: AbstractDesign, gram: Any, ridge: Float[Array, ""])
     """
 
     def is_indefinite(carry):
-        ridge, factor = carry
+        next_ridge, factor = carry
         finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(factor)]
-        return ~jnp.all(jnp.stack(finite)) & (ridge < LARGEST_RIDGE)
+        return ~jnp.all(jnp.stack(finite)) & (next_ridge < 10 * LARGEST_RIDGE)
 
     def larger(carry):
         ridge, _ = carry
-        return 10 * ridge, design.factor(gram, 10 * ridge)
+        return 10 * ridge, design.factor(gram, ridge)
 
-    return jax.lax.while_loop(is_indefinite, larger, (ridge, design.factor(gram, ridge)))[1]
+    shapes = jax.eval_shape(design.factor, gram, ridge)
+    none = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+    return jax.lax.while_loop(is_indefinite, larger, (ridge, none))[1]
 
 
 def filling(
