@@ -6,6 +6,10 @@ import jax
 import pytest
 
 os.environ["KJKO_CACHE"] = "off"  # each process compiles what it tests
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if WORKER and hasattr(os, "sched_setaffinity"):  # threads of two workers would wait for each other
+    CORES = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {CORES[int(WORKER.removeprefix("gw")) % len(CORES)]})
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
