@@ -15,5 +15,7 @@ def line(result, exit_code: int) -> str:
     assert result.stdout == ""
     *begins, said = result.stderr.splitlines(keepends=True)
     assert said.startswith("kjko: ") and said.endswith("\n"), result.stderr
-    assert not begins or (len(begins) == 1 and "; compiling" in begins[0]), result.stderr
+    assert not begins or (len(begins) == 1 and "; the first one compiles" in begins[0]), (
+        result.stderr
+    )
     return said.removeprefix("kjko: ").rstrip("\n")

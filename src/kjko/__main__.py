@@ -1,6 +1,6 @@
 """The command `kjko`, also as `python -m kjko`.
 
-Streams, signals and memory are seen to before anything else is imported.
+Streams, signals and memory are seen to before anything large is imported.
 """
 
 import sys

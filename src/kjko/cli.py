@@ -119,10 +119,10 @@ def sweep(
             check_unused(out)
         planned = study.plan(case, overrides or [], seeds, folder)
         _set_up_jax(next(planned.members).case)
+        study.check(planned)
         if out is None:
             planned = planned._replace(folder=new_folder(folder))
-        with exit_at_once(RESUMABLE, f"stopped; `kjko resume {planned.folder}` goes on"):
-            _tell_sweep(planned, study.start(planned, _say))
+        _tell_sweep(planned, study.start(planned, _say))
 
 
 @app.command()
@@ -136,7 +136,7 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
         if study.is_sweep(folder):
             planned = study.read_sweep(folder)
             _set_up_jax(next(planned.members).case)
-            return _tell_sweep(planned, study.resume(folder, _say))
+            return _tell_sweep(planned, study.resume(planned, _say))
         case = loop.read_case(folder)
         _set_up_jax(case)
         loop.resume(case, folder)
@@ -151,7 +151,10 @@ def status(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
         from kjko.studies import sweep as study
 
         if study.is_sweep(folder):
-            typer.echo(study.status(study.read_sweep(folder)))
+            line, damage = study.status(study.read_sweep(folder))
+            typer.echo(line)
+            if damage:
+                raise OSError("; ".join(damage))
             return
         line, damage = state_of(_open(folder))
         typer.echo(line)
@@ -161,9 +164,14 @@ def status(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
 
 @app.command()
 def plot(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
-    """Draw the figures of a run folder, from the folder alone."""
+    """Draw the figures of a run or a sweep, from its folder alone."""
     with _exit_codes():
-        _draw(folder)
+        from kjko.studies import sweep as study
+
+        if study.is_sweep(folder):
+            typer.echo(f"figure: {study.draw(study.read_sweep(folder))}")
+        else:
+            _draw(folder)
 
 
 @app.command()
@@ -329,7 +337,7 @@ def _tell_sweep(planned, failures: dict[Path, str]) -> None:
     typer.echo(f"figure: {study.draw(planned)}")
     for folder, failure in failures.items():
         _say(f"kjko: {folder}: {failure}")
-    if len(failures) == len(planned.cases):
+    if failures:
         raise typer.Exit(NUMERICAL)
 
 

@@ -1,7 +1,6 @@
 """Compiled programs, kept from one command to the next."""
 
 import contextlib
-import hashlib
 import os
 import platform
 import re
@@ -9,15 +8,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 VARIABLE = "KJKO_CACHE"  # another folder than the user's own, or "off"
 MOST = 256 * 2**20  # bytes that the folder may take
-DAMAGED = re.compile(r"Error \w+ persistent compilation cache entry for '(\w+)")
+FAILED = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(\w+)")
 
 
 def be_quiet() -> None:
-    """XLA tells at length of each program that it reads; to be called before it is imported."""
+    """XLA tells at length of each program that is kept; to be called before it is imported."""
+    if os.environ.get(VARIABLE) == "off":
+        return
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # that of jax, or a parent's jax
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -31,7 +30,9 @@ def keep_programs() -> None:
         return
     import jax
 
-    _forget_what_is_damaged(folder)
+    if jax.config.jax_compilation_cache_dir == str(folder):  # pyright: ignore
+        return
+    forget_what_is_damaged(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -42,8 +43,10 @@ def program_folder() -> Path | None:
     many; None if none are to be kept here, or cannot be.
     """
     asked = os.environ.get(VARIABLE)
-    if asked == "off" or (asked is None and "JAX_COMPILATION_CACHE_DIR" in os.environ):
+    if asked == "off" or (not asked and "JAX_COMPILATION_CACHE_DIR" in os.environ):
         return None
+    from platformdirs import user_cache_path
+
     folder = (Path(asked) if asked else user_cache_path("kjko")) / _processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +58,9 @@ def program_folder() -> Path | None:
 
 def _processor() -> str:
     """Names what programs for this processor may be made of."""
-    kind = platform.machine() + platform.processor()
+    import hashlib
+
+    kind = platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         kind += next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -63,23 +68,28 @@ def _processor() -> str:
 
 
 def _trim(folder: Path) -> None:
-    entries = [(path.stat(), path) for path in folder.iterdir()]
+    entries = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process trims as well
+            entries.append((path.stat(), path))
     size = 0
     for status, path in sorted(entries, key=lambda entry: -entry[0].st_mtime):
         size += status.st_size
-        if size > MOST:
+        if size > MOST and path.is_file():
             path.unlink(missing_ok=True)
 
 
-def _forget_what_is_damaged(folder: Path) -> None:
+def forget_what_is_damaged(folder: Path) -> None:
     """jax warns of an entry that it cannot read, and would leave it."""
     show = warnings.showwarning
 
     def show_or_forget(message: Warning | str, *rest: Any, **more: Any) -> None:
-        found = DAMAGED.match(str(message))
+        found = FAILED.match(str(message))
         if found is None:
             return show(message, *rest, **more)
-        for path in folder.glob(f"{found[1]}-*"):
-            path.unlink(missing_ok=True)
+        if found[1] == "reading":
+            for path in folder.glob(f"{found[2]}-*"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     warnings.showwarning = show_or_forget

@@ -9,6 +9,7 @@ from problems import asymmetric_problem, collision_stage
 import kjko
 from kjko.bases import Quadratics
 from kjko.bases.dense import Dense
+from kjko.fit.newton import RIDGES
 from kjko.methods.resolution import Equilibrium, filling, projection, resolution
 
 
@@ -32,6 +33,17 @@ def test_the_projection_keeps_moments_and_lowers_the_entropy(double):
     assert jnp.mean(g - fitted) > 0.01
     again = design.apply(projection(design, smooth, jnp.asarray(1e-5)))
     np.testing.assert_allclose(again, smooth, atol=1e-3)
+
+
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_a_projection_by_any_ridge_that_a_fit_may_choose(ridge):
+    """With more of it less of g is kept; the mean always is, but for the ridge's pull on it."""
+    z, functions = gaussian_pair()
+    g = functions @ jnp.asarray([0.3, 0.1, -0.2, 0.2, 0.1, -0.1])
+    design = Dense.of(functions, jnp.ones(6))
+    c = projection(design, g, jnp.asarray(ridge, g.dtype))
+    assert jnp.all(jnp.isfinite(c))
+    assert 0 < jnp.mean(design.apply(c) ** 2) <= 1.01 * jnp.mean(g**2)
 
 
 def test_voids_are_filled():

@@ -1,6 +1,8 @@
 """Sweeps: what is run, once compiled, resumed, and read back."""
 
 import csv
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +12,7 @@ from run_folders import SMALL, STEPS
 
 from kjko import open_run, open_sweep
 from kjko.case import BadInput
+from kjko.run.claim import claimed
 from kjko.run.series import read_series
 from kjko.run.writer import Writer
 from kjko.studies.sweep import plan
@@ -39,7 +42,7 @@ def test_a_sweep(tmp_path):
     assert f"run 4 of 4: {RATE} = 0.3, {SEED} = 1" in result.stderr
     data = open_sweep(folder)
     assert dict(data.sizes) | {RATE: 2, SEED: 2, "time": STEPS + 1} == dict(data.sizes)
-    assert data.title == "Example 1: a Gaussian in a quadratic well, 1D"
+    assert data.title.startswith("Example 1: a Gaussian in a quadratic well, 1D; control.kind")
     for number, (rate, seed) in enumerate([(1.0, 0), (1.0, 1), (0.3, 0), (0.3, 1)]):
         run = open_run(folder / str(number))
         assert run.case["problem"]["collision_rate"] == rate
@@ -57,6 +60,9 @@ def test_a_sweep(tmp_path):
     np.testing.assert_allclose(float(rows[3]["free_energy"]), last[1, 1])
     assert (folder / "sweep.png").exists()
     assert kjko("status", folder).stdout == f"{folder}: 4 of 4 runs are done\n"
+    (folder / "sweep.png").unlink()
+    assert kjko("plot", folder).stdout == f"figure: {folder / 'sweep.png'}\n"
+    assert (folder / "sweep.png").exists()
 
 
 def test_only_the_first_run_compiles(monkeypatch):
@@ -98,7 +104,7 @@ def test_a_sweep_that_is_stopped_goes_on(tmp_path, monkeypatch):
         patched.setattr(Writer, "checkpoint", interrupt)
         result = sweep("--out", "stopped")
     assert result.exit_code == 75
-    assert result.stderr.endswith("\nkjko: stopped; `kjko resume stopped` goes on\n")
+    assert "\nkjko: stopped at once; `kjko resume stopped` goes on from" in result.stderr
     said = kjko("status", "stopped").stdout
     assert said == "stopped: 1 of 2 runs are done; `kjko resume stopped` goes on\n"
     assert np.isnan(open_sweep("stopped").free_energy.isel(time=-1)).sum() == 1
@@ -111,18 +117,51 @@ def test_a_sweep_that_is_stopped_goes_on(tmp_path, monkeypatch):
 
 def test_a_run_that_fails_is_told_of():
     result = sweep("--out", "out", settings=["solver.time_step=0.1,60", "solver.end_time=120"])
-    assert result.exit_code == 0
-    assert "time_step = 60   0 of 1" in result.stdout
+    assert result.exit_code == 3
+    good, bad = result.stdout.splitlines()[1:3]
+    assert good.startswith("time_step = 0.1  1 of 1 ")
+    assert bad.split() == ["time_step", "=", "60", "0", "of", "1", *["-"] * (len(bad.split()) - 6)]
     assert "kjko: out/1: " in result.stderr
+    assert kjko("resume", "out").exit_code == 3
+    assert "1 of 2 runs are done" in kjko("status", "out").stdout
+
+
+def test_a_run_that_was_killed_before_its_first_record(tmp_path):
+    assert sweep("--out", "out").exit_code == 0
+    for path in (tmp_path / "out" / "1").iterdir():
+        if path.name not in ("case.toml", "run.lock"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (tmp_path / "out" / "1" / "series.jsonl").write_text("")
+    assert np.isnan(open_sweep("out").free_energy.isel({RATE: 1})).all()
+    assert kjko("plot", "out").exit_code == 0
+    assert kjko("resume", "out").exit_code == 0
+    assert not np.isnan(open_sweep("out").free_energy).any()
+
+
+def test_a_run_whose_case_was_changed(tmp_path):
+    assert sweep("--out", "out").exit_code == 0
+    path = tmp_path / "out" / "1" / "case.toml"
+    path.write_text(path.read_text().replace("collision_rate = 0.3", "collision_rate = 0.4"))
+    assert "problem.collision_rate: expected 0.3" in line(kjko("plot", "out"), 2)
+
+
+def test_a_sweep_has_a_single_process():
+    assert sweep("--out", "out").exit_code == 0
+    with claimed(Path("out")):
+        assert line(kjko("resume", "out"), 2).startswith("out: process ")
 
 
 @pytest.mark.parametrize(
     ("settings", "words", "message"),
     [
         ([f"{RATE}=1,-1"], [], f"{RATE}: expected a number greater"),
-        ([f"{SEED}=1,2"], ["--seeds", 2], "--seeds 2: expected 1 or more"),
+        ([f"{SEED}=1,2"], ["--seeds", 2], "--seeds 2: expected particles.seed"),
         (SWEPT, ["--seeds", 0], "--seeds 0: expected 1 or more"),
+        (["solver.time_step=0.1,1e-30"], [], "solver.end_time: expected"),
+        (["particles.number=100,1e9"], [], "particles.number: expected what fits"),
         (["solver.precision=single,double"], [], "solver.precision: expected one"),
+        ([f"{RATE}=1,1"], [], f"--set {RATE}=1,1: expected each"),
+        ([*SWEPT, f"{RATE}=2"], [], f"--set {RATE}=2: expected each"),
     ],
 )
 def test_what_is_refused(settings, words, message, tmp_path):

@@ -20,7 +20,7 @@ CUBIC = np.array([[-1, 3, -3, 1], [3, -6, 0, 4], [-3, 3, 3, 1], [1, 0, 0, 0]]).T
 
 
 def bspline(t: Float[Array, "..."], derivative: int = 0) -> Float[Array, "... 4"]:
-    """The cubic B-splines of a cell at t ∈ [0, 1], or a derivative of theirs in t; their
+    """The cubic B-splines of a cell at t ∈ [0, 1], or their first or second derivative in t; their
     polynomials beyond it.
     """
     powers = CUBIC
@@ -99,6 +99,11 @@ class Splines(AbstractBasis):
         kept = ~paired if self.length is None else first >= d_x
         return Products(first[kept], second[kept])
 
+    @property
+    def _per_cell(self) -> Float[Array, " d"]:
+        """Derivatives in the place t in a cell to those in v."""
+        return self.cells[1] / (self.high - self.low)[:, 1]
+
     def adapt(self, stage: Stage) -> "Splines":
         x, v = stage.x[:, self.scales.partners], stage.v
         z = jnp.stack([x, v], axis=2)
@@ -153,15 +158,14 @@ class Splines(AbstractBasis):
             for of_pair, place in zip(coefficients, cell, strict=True)
         ]
         along_v = jnp.sum(bspline(inside[:, 0])[..., None] * jnp.stack(windows), axis=1)
-        per_cell = self.cells[1] / (self.high - self.low)[:, 1]  # derivatives in t to those in v
-        splines = (per_cell[:, None] ** k * bspline(inside[:, 1], k) for k in orders)
+        splines = (self._per_cell[:, None] ** k * bspline(inside[:, 1], k) for k in orders)
         return [jnp.sum(along_v * of_v, axis=1) for of_v in splines]
 
     def design(
         self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]
     ) -> SplineDesign:
         cell, inside = jax.vmap(self._place)(stage.x, stage.v)
-        per_cell = self.cells[1] / (self.high - self.low)[:, 1]  # derivatives in t to those in v
+        per_cell = self._per_cell
         a = slope * per_cell[None]
         b = jnp.diagonal(curvature, axis1=1, axis2=2) * per_cell[None] ** 2
         t = inside[..., 1]

@@ -22,7 +22,8 @@ def solve(
 ) -> Float[Array, " p"]:
     """c with (Mᵀ w M/Σw + ridge R) c = right: conjugate gradients, preconditioned by the factor.
 
-    What a `start` leaves of the right side is solved for, to a tolerance of its own. (The iteration
+    To 10⁻³ of the right side, or of what a `start` leaves of it, in 40 iterations at most; nan if
+    the factor is. (The iteration
     of `jax.scipy` applies the matrix at two places of the program and the factor at two: a third of
     what is compiled for a step.)
     """

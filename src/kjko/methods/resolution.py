@@ -209,7 +209,8 @@ def _definite_factor(design: AbstractDesign, gram: Any, ridge: Float[Array, ""])
     def is_indefinite(carry):
         next_ridge, factor = carry
         finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(factor)]
-        return ~jnp.all(jnp.stack(finite)) & (next_ridge < 10 * LARGEST_RIDGE)
+        may_be_larger = next_ridge < 10 * LARGEST_RIDGE
+        return (next_ridge == ridge) | (~jnp.all(jnp.stack(finite)) & may_be_larger)
 
     def larger(carry):
         ridge, _ = carry

@@ -61,7 +61,7 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
-def sweep(folder: Path) -> None:
+def remove_left_overs(folder: Path) -> None:
     """Remove what processes that were killed have left of files they were writing."""
     for path in filter(is_temporary, folder.rglob("*")):
         number = path.name.removesuffix(".tmp").rpartition(".")[2]

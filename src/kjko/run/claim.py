@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kjko.case import BadInput
-from kjko.run.atomic import is_alive, sweep
+from kjko.run.atomic import is_alive, remove_left_overs
 
 LOCK = "run.lock"
 NO_LOCKS = (  # what a network file system without them says
@@ -37,7 +37,7 @@ def claimed(folder: Path) -> Iterator[None]:
         file.truncate(0)
         json.dump({"host": platform.node(), "process": os.getpid()}, file)
         file.flush()
-        sweep(folder)
+        remove_left_overs(folder)
         yield
     finally:
         file.truncate(0)  # held by no one; the file stays, so that all lock the same one

@@ -29,15 +29,10 @@ from kjko.simulation import evolve
 log = logging.getLogger(__name__)
 
 
-def start(
-    case: Case,
-    folder: Path,
-    numbered: bool = False,
-    at_once: tuple[int, str] = (STOPPED, "stopped"),
-) -> Path:
+def start(case: Case, folder: Path, numbered: bool = False, resumes: Path | None = None) -> Path:
     """Run a case into a new folder, or, if it is `numbered`, into the first of folder, folder-2,
-    folder-3, … that does not exist. Returns it. `at_once`: with which exit code and message a
-    signal ends the process before there is something to resume.
+    folder-3, … that does not exist. Returns it. `resumes`: the folder to be resumed after a signal,
+    that of the sweep that the run is part of; its own if not given.
 
     Raises BadInput if the folder is in use, NumericalFailure if a step goes wrong, Interrupted
     after a signal, OSError if the folder cannot be written.
@@ -45,7 +40,7 @@ def start(
     if not numbered:
         check_unused(folder)
     with stopping() as stop, _quiet():
-        with exit_at_once(*at_once):
+        with exit_at_once(*((RESUMABLE, stopped(resumes)) if resumes else (STOPPED, "stopped"))):
             setup = _set_up(case)
             state = setup.experiment.init()
             first = setup.observer(state, None)
@@ -53,28 +48,28 @@ def start(
         folder = new_folder(folder) if numbered else folder
         with claimed(folder):
             check_unused(folder)  # another process may have been here by now
-            with _resumable(folder):
-                _from_the_start(case, setup, folder, state, first, stop)
+            with _resumable(resumes or folder):
+                _from_the_start(case, setup, folder, state, first, stop, resumes or folder)
     return folder
 
 
-def resume(case: Case, folder: Path, at_once: tuple[int, str] | None = None) -> None:
+def resume(case: Case, folder: Path, resumes: Path | None = None) -> None:
     """Go on from the newest checkpoint that can be read, or begin anew what was killed before its
     first one. Raises as `start`, and NoCheckpoint if none can be read.
 
-    `case`: the folder's own, by `read_case`. `at_once`: as for `start`.
+    `case`: the folder's own, by `read_case`. `resumes`: as for `start`.
     """
-    at_once = at_once or (RESUMABLE, _stopped("stopped", folder))
-    with claimed(folder), stopping() as stop, _resumable(folder), _quiet():
+    resumes = resumes or folder
+    with claimed(folder), stopping() as stop, _resumable(resumes), _quiet():
         _refuse_changes(case, folder)
-        with exit_at_once(*at_once):
+        with exit_at_once(RESUMABLE, stopped(resumes)):
             setup = _set_up(case)
             initial = setup.experiment.init()
         if not has_checkpoints(folder) and _is_at_its_start(folder):
             log.warning("%s has no checkpoint yet; starting over", folder)
             first = setup.observer(initial, None)
             check(first)
-            return _from_the_start(case, setup, folder, initial, first, stop)
+            return _from_the_start(case, setup, folder, initial, first, stop, resumes)
         state, damaged = read_checkpoint(folder, like=initial)
         steps, dt = setup.experiment.steps, setup.experiment.time_step
         if int(state.step) > steps:
@@ -93,11 +88,17 @@ def resume(case: Case, folder: Path, at_once: tuple[int, str] | None = None) -> 
         if writer.forget_passages_after(int(state.step)):
             log.warning("passages.bin is damaged; the density is known at the particles only")
         records = {record["step"]: record for record in read_series(folder)}
-        _continue(case, setup, writer, state, records.get(int(state.step)), stop)
+        _continue(case, setup, writer, state, records.get(int(state.step)), stop, resumes)
 
 
 def _from_the_start(
-    case: Case, setup: "_Setup", folder: Path, state: State, first: Record, stop: Sequence[int]
+    case: Case,
+    setup: "_Setup",
+    folder: Path,
+    state: State,
+    first: Record,
+    stop: Sequence[int],
+    resumes: Path,
 ) -> None:
     """The run from its first record on. The first checkpoint comes last: before it a run that is
     killed is begun again.
@@ -110,7 +111,7 @@ def _from_the_start(
     if case.output.histogram_every:
         writer.histogram(state)
     writer.checkpoint(state)
-    _continue(case, setup, writer, state, first, stop)
+    _continue(case, setup, writer, state, first, stop, resumes)
 
 
 def read_case(folder: Path) -> Case:
@@ -130,7 +131,7 @@ def check_unused(folder: Path) -> None:
     """Raise BadInput if the folder is not new or empty, but for what a killed start has left."""
     if folder.is_dir() and all(_is_left_over(path) for path in folder.iterdir()):
         return
-    if (folder / "case.toml").exists():
+    if any((folder / name).exists() for name in ("case.toml", "sweep.json")):
         raise BadInput(
             f"--out {folder}: holds another run; `kjko resume {folder}` goes on with it,"
             " or name a new folder"
@@ -195,6 +196,7 @@ def _continue(
     state: State,
     record: Record | None,
     stop: Sequence[int],
+    resumes: Path,
 ) -> None:
     """The loop from a state that is on disk, with its record."""
     problem, method, steps = (
@@ -203,17 +205,17 @@ def _continue(
         setup.experiment.steps,
     )
     step, output, is_first = int(state.step), case.output, True
+    if step == steps:
+        return writer.finish()
     snapshot_steps = _snapshot_steps(case, steps)
     loop = evolve(problem, method, setup.observer, state, steps, record)
     with progress(_begins(case, writer.folder, step, steps), steps, step) as show:
         try:
             while step < steps:
-                stopped = (
-                    f"stopped at step {step} of {steps}; `kjko resume {writer.folder}` goes on"
-                )
+                message = stopped(resumes, f"at step {step} of {steps}")
                 if stop:
-                    raise Interrupted(stopped)
-                with exit_at_once(RESUMABLE, stopped) if is_first else nullcontext():
+                    raise Interrupted(message)
+                with exit_at_once(RESUMABLE, message) if is_first else nullcontext():
                     state, info, record = next(loop)  # the first one learns and compiles
                 is_first = False  # from now on the state is not on disk
                 step = record["step"]
@@ -224,10 +226,11 @@ def _continue(
                     writer.snapshot(state)
                 if output.histogram_every and step % output.histogram_every == 0:
                     writer.histogram(state)
+                if step == steps:  # with its last checkpoint a run is done
+                    writer.finish()
                 if step % output.checkpoint_every == 0 or step == steps:
                     writer.checkpoint(state)
                 show(record)
-            writer.finish()
         except (NumericalFailure, Interrupted):
             writer.checkpoint(state)  # the last good state
             raise
@@ -235,12 +238,11 @@ def _continue(
 
 def _begins(case: Case, folder: Path, step: int, steps: int) -> str:
     """What is about to be done, where, and on what."""
-    devices = jax.devices()
-    where = devices[0].platform if len(devices) == 1 else f"{len(devices)} {devices[0].platform}s"
     particles = f"{case.particles.number:,} particles"
     return (
         f"{case.title or folder.name} into {folder}: {particles}, steps {step + 1} to {steps} on"
-        f" {where}, {case.solver.precision} precision; compiling what it has not yet"
+        f" {jax.devices()[0].platform}, {case.solver.precision} precision; the first one compiles"
+        " what is not kept"
     )
 
 
@@ -250,12 +252,12 @@ def _resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        stopped = _stopped("stopped at once", folder) + " from the last checkpoint"
-        raise Interrupted(stopped) from None
+        raise Interrupted(f"{stopped(folder, 'at once')} from the last checkpoint") from None
 
 
-def _stopped(where: str, folder: Path) -> str:
-    return f"{where}; `kjko resume {folder}` goes on"
+def stopped(folder: Path, where: str = "") -> str:
+    """What a signal leaves to be said."""
+    return f"stopped{' ' if where else ''}{where}; `kjko resume {folder}` goes on"
 
 
 def _quiet():

@@ -25,10 +25,12 @@ def progress(begins: str, steps: int, done: int) -> Iterator[Callable[[Record], 
 
             def show_bar(record: Record) -> None:
                 bar.set_postfix_str(_summary(record), refresh=False)
-                if bar.n == done:
-                    bar.unpause()
-                    bar.initial += 1
-                bar.update()
+                if record["step"] > done + 1:
+                    bar.update()
+                    return
+                bar.n = bar.initial = bar.last_print_n = done + 1
+                bar.unpause()  # the time of the first step does not count
+                bar.refresh()
 
             yield show_bar
         return

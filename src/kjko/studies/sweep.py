@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kjko.case import BadInput, Case, load, parse_toml
+from kjko.case.memory import check_step
 from kjko.figures.sweep import draw_sweep
 from kjko.observe import NumericalFailure
 from kjko.run import loop
 from kjko.run.atomic import write_atomically
-from kjko.run.checkpoints import newest_step
+from kjko.run.checkpoints import NoCheckpoint, newest_step
 from kjko.run.claim import claimed, held_by
 from kjko.run.damaged import Damaged
 from kjko.run.reader import Run, open_run
 from kjko.run.sealed import seal, unseal
-from kjko.signals import RESUMABLE, Interrupted
+from kjko.run.status import status as status_of_run
+from kjko.signals import RESUMABLE, exit_at_once
 from kjko.simulation import number_of_steps
 from kjko.studies.tables import aligned, summary
 
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 
 PLAN = "sweep.json"
 SEED = "particles.seed"
+ONE = (  # what all runs have in common: jax is set up for it, and data sets have its dimensions
+    "solver.precision",
+    "problem.dimension",
+    "problem.velocity_dimension",
+)
 COLUMNS = {  # of the table, where they are known at the end of a run, and their headings
     "free_energy": "free energy",
     "kl_stationary": "relative entropy",
@@ -76,30 +83,39 @@ def plan(name: str, overrides: list[str], seeds: int, folder: Path) -> Sweep:
     """The sweep over all that `overrides` give several values of, as in a.b=1,2,3, and over so many
     seeds from the case's own on.
 
-    Raises BadInput for the first case of them that is wrong, before any is run.
+    Raises BadInput for the first case of them that is wrong.
     """
+    if seeds < 1:
+        raise BadInput(f"--seeds {seeds}: expected 1 or more; leave it out for one")
     fixed, axes = [], {}
     for override in overrides:
-        key, _, text = override.partition("=")
-        values = _alternatives(text)
+        key, values = override.partition("=")[0].strip(), _alternatives(override.partition("=")[2])
+        if key in axes or len(set(values)) < len(values):
+            raise BadInput(f"--set {override}: expected each key and value once; set it once")
         if len(values) > 1:
-            axes[key.strip()] = values
+            axes[key] = values
         else:
             fixed.append(override)
-    if seeds < 1 or (seeds > 1 and SEED in axes):
-        raise BadInput(f"--seeds {seeds}: expected 1 or more, and {SEED} not to be set; name one")
-    first = load(name, [*fixed, *_settings(axes, next(itertools.product(*axes.values())))])
-    if SEED not in axes:
-        axes[SEED] = [str(first.particles.seed + i) for i in range(seeds)]
+    first = load(name, [*fixed, *_settings(axes, [values[0] for values in axes.values()])])
+    if SEED in axes and seeds > 1:
+        raise BadInput(f"--seeds {seeds}: expected {SEED} without a list of values; set either")
+    axes.setdefault(SEED, [str(first.particles.seed + i) for i in range(seeds)])
     cases = []
     for values in itertools.product(*axes.values()):
         case = load(name, [*fixed, *_settings(axes, values)])
-        if case.solver.precision != first.solver.precision:
-            raise BadInput("solver.precision: expected one for a whole sweep; make two of it")
-        if str(case.particles.seed) == axes[SEED][0]:
-            case.build()
+        for key in ONE:
+            if _at(case, key) != _at(first, key):
+                raise BadInput(f"{key}: expected one for a whole sweep; make one for each")
         cases.append(case.to_toml())
-    return Sweep(folder, load(name).title, axes, cases)
+    return Sweep(folder, _title(name, fixed, first), axes, cases)
+
+
+def check(sweep: Sweep) -> None:
+    """Make each setting once, with jax set up for it. Raises BadInput for what only shows then."""
+    first = sweep.axes[SEED][0]
+    for member in sweep.members:
+        if member.settings[SEED] == first:
+            check_step(member.case.build())
 
 
 def start(sweep: Sweep, progress: Callable[[str], None]) -> dict[Path, str]:
@@ -114,10 +130,10 @@ def start(sweep: Sweep, progress: Callable[[str], None]) -> dict[Path, str]:
         return _run(sweep, progress)
 
 
-def resume(folder: Path, progress: Callable[[str], None]) -> dict[Path, str]:
+def resume(sweep: Sweep, progress: Callable[[str], None]) -> dict[Path, str]:
     """Go on with what of a sweep is not done. Raises as `start`."""
-    with claimed(folder):
-        return _run(read_sweep(folder), progress)
+    with claimed(sweep.folder):
+        return _run(sweep, progress)
 
 
 def is_sweep(folder: Path) -> bool:
@@ -126,9 +142,11 @@ def is_sweep(folder: Path) -> bool:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The sweep of a folder. Raises Damaged."""
+    """The sweep of a folder. Raises FileNotFoundError if it is none, Damaged if it is damaged."""
     try:
         return Sweep(folder, **unseal((folder / PLAN).read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{folder}: not a sweep's folder, it has no {PLAN}") from None
     except (ValueError, TypeError) as error:
         raise Damaged(folder / PLAN, error) from None
 
@@ -139,21 +157,23 @@ def open_sweep(folder: str | Path) -> "xarray.Dataset":
         data = kjko.open_sweep("runs/sweep-gaussian-1d")
         data.free_energy.mean("particles.seed").sel({"problem.collision_rate": 0.3})
 
-    What a run has not got to is nan. Raises FileNotFoundError if it is no sweep or none of its runs
-    has begun, OSError if a file is damaged.
+    Times are those of any run: what a run has not got to, or between its steps, is nan. Raises
+    FileNotFoundError if it is no sweep or none of its runs has begun, OSError if a file is damaged,
+    ValueError if a run's case.toml is not the one that it was begun with.
     """
     import xarray
 
     sweep = read_sweep(Path(folder))
-    runs = {m.folder: open_run(m.folder).series for m in sweep.members if _has_begun(m)}
+    runs = {member.folder: run for member, run in _runs(sweep)}
     if not runs:
         raise FileNotFoundError(f"{folder}: none of its runs has begun")
-    nothing = next(iter(runs.values())).isel(time=slice(0, 0))
+    every = {folder: _at_round_times(run.series) for folder, run in runs.items()}
+    nothing = next(iter(every.values())).isel(time=slice(0, 0))
     members = iter(sweep.members)
 
     def along(axes: list[str]) -> xarray.Dataset:
         if not axes:
-            return runs.get(next(members).folder, nothing)
+            return every.get(next(members).folder, nothing)
         key, *rest = axes
         parts = [along(rest) for _ in sweep.axes[key]]
         values = xarray.IndexVariable(key, [_value(text) for text in sweep.axes[key]])
@@ -163,17 +183,19 @@ def open_sweep(folder: str | Path) -> "xarray.Dataset":
 
 
 def table(sweep: Sweep) -> str:
-    """The runs' last records: for each setting the mean over the seeds ± their spread."""
+    """The last records of runs that are done: for each setting the mean over the seeds ± their
+    spread.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
     for member in sweep.members:
         groups.setdefault(_setting(member, sweep), []).append(_last(member))
-    found = [last for group in groups.values() for last in group]
+    done = {name: [last for last in g if last["is_done"]] for name, g in groups.items()}
+    found = [last for group in done.values() for last in group]
     shown = {k: v for k, v in {**COLUMNS, **WAVE}.items() if any(k in last for last in found)}
-    rows = [["runs", "", *shown.values()]]
+    rows = [["runs", "done", *shown.values()]]
     for name, group in groups.items():
-        done = sum(last.get("is_done", False) for last in group)
-        means = [summary([last.get(key) for last in group]) for key in shown]
-        rows.append([name, f"{done} of {len(group)}", *means])
+        means = [summary([last.get(key) for last in done[name]]) for key in shown]
+        rows.append([name, f"{len(done[name])} of {len(group)}", *means])
     return aligned(rows)
 
 
@@ -191,47 +213,39 @@ def write_table(sweep: Sweep) -> Path:
 
 def draw(sweep: Sweep) -> Path:
     """sweep.png: what is measured over time, for each setting."""
-    groups: dict[str, list[Run]] = {}
-    for member in sweep.members:
-        if _has_begun(member):
-            groups.setdefault(_setting(member, sweep), []).append(open_run(member.folder))
-    curves = {}
-    for name, runs in groups.items():
-        longest = max((run.columns for run in runs), key=lambda columns: len(columns["time"]))
-        curves[name] = (
-            longest["time"],
-            {
-                key: np.stack([_filled(run.columns[key], len(longest["time"])) for run in runs])
-                for key, values in longest.items()
-                if values.ndim == 1 and all(key in run.columns for run in runs)
-            },
-        )
-    return draw_sweep(sweep.title, curves, sweep.folder / "sweep.png")
+    groups: dict[str, list[dict[str, np.ndarray]]] = {}
+    for member, run in _runs(sweep):
+        groups.setdefault(_setting(member, sweep), []).append(run.columns)
+    return draw_sweep(sweep.title, groups, sweep.folder / "sweep.png")
 
 
-def status(sweep: Sweep) -> str:
-    """One line on how far it is."""
+def status(sweep: Sweep) -> tuple[str, list[str]]:
+    """One line on how far it is, and one on each file of its runs that is damaged."""
     done, by = sum(map(_is_done, sweep.members)), held_by(sweep.folder)
     line = f"{sweep.folder}: {done} of {len(sweep.cases)} runs are done"
     if by is not None:
-        return f"{line}; process {by['process']} on {by['host']} goes on"
-    return line if done == len(sweep.cases) else f"{line}; `kjko resume {sweep.folder}` goes on"
+        line += f"; process {by['process']} on {by['host']} goes on"
+    elif done < len(sweep.cases):
+        line += f"; `kjko resume {sweep.folder}` goes on"
+    return line, [damage for _, run in _runs(sweep) for damage in status_of_run(run)[1]]
 
 
 def _run(sweep: Sweep, progress: Callable[[str], None]) -> dict[Path, str]:
+    """Each run that is not done. What is wrong with one does not keep the others."""
     failures = {}
-    stopped = f"stopped; `kjko resume {sweep.folder}` goes on"
-    for number, member in enumerate(sweep.members, start=1):
-        if _is_done(member):
-            continue
-        progress(f"run {number} of {len(sweep.cases)}: {member.name}")
-        run = loop.resume if _has_begun(member) else loop.start
-        try:
-            run(member.case, member.folder, at_once=(RESUMABLE, stopped))
-        except NumericalFailure as error:
-            failures[member.folder] = str(error)
-        except Interrupted:
-            raise Interrupted(stopped) from None
+    with exit_at_once(RESUMABLE, loop.stopped(sweep.folder)):
+        for number, member in enumerate(sweep.members, start=1):
+            if _is_done(member):
+                continue
+            progress(f"run {number} of {len(sweep.cases)}: {member.name}")
+            run = loop.resume if _has_begun(member) else loop.start
+            try:
+                run(member.case, member.folder, resumes=sweep.folder)
+            except (NumericalFailure, BadInput, Damaged) as error:
+                failures[member.folder] = str(error)
+            except NoCheckpoint:
+                again = "remove the folder and resume the sweep"
+                failures[member.folder] = f"no checkpoint that can be read; {again}"
     return failures
 
 
@@ -240,15 +254,33 @@ def _settings(axes: Iterable[str], values: Iterable[str]) -> list[str]:
     return [f"{key}={value}" for key, value in zip(axes, values, strict=True)]
 
 
+def _title(name: str, fixed: list[str], first: Case) -> str:
+    """That of the case without what is swept, if it is one without it."""
+    try:
+        return load(name, fixed).title
+    except BadInput:
+        return first.title
+
+
+def _at(case: Case, key: str) -> Any:
+    value: Any = case
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
 def _setting(member: Member, sweep: Sweep) -> str:
-    """What members that differ by their seeds alone have in common."""
+    """What members that differ by their seeds alone have in common, with names that tell it."""
     own = {key: value for key, value in member.settings.items() if key != SEED}
-    return ", ".join(f"{key.rpartition('.')[2]} = {v}" for key, v in own.items()) or sweep.title
+    ends = [key.rpartition(".")[2] for key in own]
+    names = [end if ends.count(end) == 1 else key for key, end in zip(own, ends, strict=True)]
+    told = (f"{name} = {value}" for name, value in zip(names, own.values(), strict=True))
+    return ", ".join(told) or sweep.title
 
 
-def _filled(values: np.ndarray, length: int) -> np.ndarray:
-    """With nan for what a run has not got to."""
-    return np.concatenate([values, np.full(length - len(values), np.nan)])
+def _at_round_times(series: "xarray.Dataset") -> "xarray.Dataset":
+    """Times of different steps are the same but for rounding."""
+    return series.assign_coords(time=np.round(series.time, 9))
 
 
 def _has_begun(member: Member) -> bool:
@@ -257,19 +289,30 @@ def _has_begun(member: Member) -> bool:
 
 def _is_done(member: Member) -> bool:
     solver = member.case.solver
-    return newest_step(member.folder) == number_of_steps(solver.end_time, solver.time_step)
+    return newest_step(member.folder) >= number_of_steps(solver.end_time, solver.time_step)
+
+
+def _runs(sweep: Sweep) -> Iterator[tuple[Member, Run]]:
+    """Those that have a record. Raises as `kjko.open_run`, but BadInput for ValueError."""
+    for member in filter(_has_begun, sweep.members):
+        try:
+            run = open_run(member.folder)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        if run.records:
+            yield member, run
 
 
 def _last(member: Member) -> dict[str, Any]:
     """The numbers of a run's last record, of its wave, and whether it is done."""
     if not _has_begun(member):
         return {"is_done": False}
-    run: Run = open_run(member.folder)
-    records = run.records or [{}]
-    last = {k: v for k, v in records[-1].items() if isinstance(v, int | float)}
+    run = open_run(member.folder)
+    last = run.records[-1] if run.records else {}
+    numbers = {k: v for k, v in last.items() if isinstance(v, int | float)}
     measured = (run.wave or {}).get("measured") or {}
     waves = {key: measured[key] for key in WAVE if measured.get(key) is not None}
-    return {"is_done": _is_done(member), **last, **waves}
+    return {"is_done": _is_done(member), **numbers, **waves}
 
 
 def _alternatives(text: str) -> list[str]:
