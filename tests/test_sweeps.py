@@ -154,6 +154,7 @@ def test_runs_at_once_are_the_runs_one_by_one(make, double):
 
 DIFFERENTIABLE = {
     "newton": lambda: kjko.JKO(Gradient(Quadratics(1))),
+    "splines": default,
     "adam": lambda: kjko.JKO(kjko.Affine(1), kjko.Adam(4, 0.2, held_out=0.0)),
     "gauss-newton": lambda: kjko.JKO(kjko.Affine(1), kjko.GaussNewton(steps=4)),
     "score": lambda: kjko.Score(kjko.Affine(1), kjko.Adam(4, 0.2)),
