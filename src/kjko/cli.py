@@ -152,11 +152,8 @@ def status(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
 
         if study.is_sweep(folder):
             line, damage = study.status(study.read_sweep(folder))
-            typer.echo(line)
-            if damage:
-                raise OSError("; ".join(damage))
-            return
-        line, damage = state_of(_open(folder))
+        else:
+            line, damage = state_of(_open(folder))
         typer.echo(line)
         if damage:
             raise OSError("; ".join(damage))
@@ -332,9 +329,10 @@ def _tell_sweep(planned, failures: dict[Path, str]) -> None:
     """What a finished sweep has to say."""
     from kjko.studies import sweep as study
 
-    typer.echo(study.table(planned))
-    typer.echo(f"table: {study.write_table(planned)}")
-    typer.echo(f"figure: {study.draw(planned)}")
+    with exit_at_once(RESUMABLE, f"stopped; `kjko plot {planned.folder}` draws the figure"):
+        typer.echo(study.table(planned))
+        typer.echo(f"table: {study.write_table(planned)}")
+        typer.echo(f"figure: {study.draw(planned)}")
     for folder, failure in failures.items():
         _say(f"kjko: {folder}: {failure}")
     if failures:

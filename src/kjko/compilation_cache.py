@@ -71,11 +71,12 @@ def _trim(folder: Path) -> None:
     entries = []
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another process trims as well
-            entries.append((path.stat(), path))
+            if path.is_file():  # XLA has folders of its own there
+                entries.append((path.stat(), path))
     size = 0
     for status, path in sorted(entries, key=lambda entry: -entry[0].st_mtime):
         size += status.st_size
-        if size > MOST and path.is_file():
+        if size > MOST:
             path.unlink(missing_ok=True)
 
 
