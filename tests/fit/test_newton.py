@@ -19,9 +19,9 @@ from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import fitted_first
 from kjko.fit.newton import (
     DET_MIN,
-    FIRST,
     FRACTIONS,
     RIDGES,
+    WORTH,
     choose_ridge,
     safe_fraction,
 )
@@ -119,7 +119,7 @@ EXACT = {  # basis, d, error
 def test_newton_is_the_implicit_euler_step(basis, d, error, double, exact_solves):
     h = 0.05
     problem, stage, subproblem = gaussian_step(d, h, 2 * h)
-    control, info = newton(basis, subproblem, stage, tolerance=1e-8)
+    control, info = newton(basis, subproblem, stage, tolerance=1e-10)
     u = np.asarray(values(control, stage))
     expected, not_affine = implicit_step(problem, stage, u, h)
     assert np.abs(expected).max() > 1
@@ -129,7 +129,7 @@ def test_newton_is_the_implicit_euler_step(basis, d, error, double, exact_solves
     zero = eqx.tree_at(lambda u: u.coefficients, control, replace_fn=jnp.zeros_like)
     assert np.abs(residual_of(zero, subproblem, stage)).max() > 1
     assert float(info.loss) < 0 and float(info.loss_heldout) < 0
-    assert int(info.iterations) <= 6
+    assert int(info.iterations) <= 16
 
 
 def test_the_tolerance_holds_where_the_factor_is_of_blocks(double):
@@ -275,37 +275,58 @@ def dense_problem(seed, n=120, p=20):
     return design, jnp.asarray(matrix @ rng.normal(size=p) / 10 + noise * rng.normal(size=n))
 
 
+def choose(design, g, fitted, first=1e-3):
+    def compiled(design, g, first):
+        return choose_ridge(design, g, fitted, jnp.finfo(g.dtype).eps, first)
+
+    return jax.jit(compiled)(design, g, jnp.asarray(first))
+
+
 @pytest.mark.parametrize("seed", range(4))
-def test_choose_ridge_climbs_to_the_least_held_out_error(seed, double, exact_solves):
-    """From the first candidate down, each a dense solve of its own on the fitted rows."""
+@pytest.mark.parametrize("first", [1e-5, 1e-3, 1.0])
+def test_choose_ridge_goes_where_the_held_out_error_falls(seed, first, double):
+    """From the first one on; each a dense solve of its own on the fitted rows, and the slope of its
+    error by differences. The best of all is not much better, but for another valley of the error.
+    """
     design, g = dense_problem(seed)
-    matrix, fitted = np.asarray(design.matrix), 90
-    most = float(np.mean(np.asarray(g) ** 2))
+    matrix, values, fitted = np.asarray(design.matrix), np.asarray(g), 90
+    most = float(np.mean(values**2))
 
-    def error(c):
-        return np.sum(np.minimum((matrix[fitted:] @ c - g[fitted:]) ** 2, most))
-
-    candidates = []
-    for ridge in RIDGES:
+    def solved(ridge):
         penalty = np.diag(design.penalty(jnp.ones(20), jnp.asarray(ridge)))
         normal = matrix[:fitted].T @ matrix[:fitted] / fitted + penalty
-        c = np.linalg.solve(normal, matrix[:fitted].T @ np.asarray(g[:fitted]) / fitted)
-        candidates.append((error(c), ridge, c))
-    found, last = FIRST, len(RIDGES) - 1
-    while found > 0 and candidates[found - 1][0] <= candidates[found][0]:
-        found -= 1
-    while found >= FIRST and found < last and candidates[found + 1][0] < candidates[found][0]:
-        found += 1
-    least = candidates[found]
-    c, ridge, useful = jax.jit(choose_ridge, static_argnums=2)(design, g, fitted)
-    assert float(ridge) == pytest.approx(least[1])
-    np.testing.assert_allclose(c, least[2], rtol=1e-6)
-    assert bool(useful) == (least[0] < error(np.zeros(20)))
+        return np.linalg.solve(normal, matrix[:fitted].T @ values[:fitted] / fitted)
+
+    def squares(ridge):
+        return (matrix[fitted:] @ solved(ridge) - values[fitted:]) ** 2
+
+    def error(ridge):
+        return np.sum(np.minimum(squares(ridge), most))
+
+    def slope(ridge):
+        uncut = squares(ridge) < most
+        up, down = (np.sum(squares(ridge * step)[uncut]) for step in (1.001, 1 / 1.001))
+        return (up - down) / (2 * np.log(1.001)) / np.sum(squares(ridge)[uncut])
+
+    ridges, number, way = np.asarray(RIDGES), RIDGES.index(pytest.approx(first)), 0
+    tried = [ridges[number]]
+    while abs(slope(tried[-1])) > WORTH and error(tried[-1]) <= min(map(error, tried)):
+        toward = int(np.sign(slope(tried[-1])))
+        number += toward
+        if toward == -way or not 0 <= number < len(RIDGES):
+            break
+        way = toward
+        tried.append(ridges[number])
+    expected = min(tried, key=error)
+    c, ridge, useful = choose(design, g, fitted, first)
+    assert float(ridge) == pytest.approx(expected)
+    np.testing.assert_allclose(c, solved(expected), rtol=1e-6)
+    assert bool(useful) == (error(expected) < np.sum(np.minimum(values[fitted:] ** 2, most)))
 
 
-@pytest.mark.parametrize(("broken", "larger"), [(RIDGES[FIRST], True), (RIDGES[FIRST - 1], False)])
-def test_a_candidate_that_overflows_is_passed_over(broken, larger, monkeypatch):
-    """And no other starts from it: for a larger one, if it is the first; else for a smaller one."""
+@pytest.mark.parametrize("broken", RIDGES[2:])
+def test_a_candidate_that_overflows_is_passed_over(broken, monkeypatch):
+    """And no other starts from it; if it is the first, a larger one is taken."""
     design, g = dense_problem(0)
     plain, starts = newton_module.solve, []
 
@@ -315,9 +336,9 @@ def test_a_candidate_that_overflows_is_passed_over(broken, larger, monkeypatch):
         return jnp.where(jnp.abs(ridge / broken - 1) < 0.1, 1e25, solution)
 
     monkeypatch.setattr(newton_module, "solve", solve_or_overflow)
-    c, ridge, useful = jax.jit(lambda g: choose_ridge(design, g, 90))(g)
+    c, ridge, useful = choose(design, g, 90, broken)
     jax.effects_barrier()
-    assert bool(useful) and (ridge > broken if larger else ridge < broken)
+    assert bool(useful) and ridge > 2 * broken
     assert len(starts) > 1 and max(starts) < 1e3
     assert float(jnp.abs(c).max()) < 1e3
 
@@ -325,8 +346,22 @@ def test_a_candidate_that_overflows_is_passed_over(broken, larger, monkeypatch):
 def test_nothing_is_chosen_where_all_candidates_overflow(monkeypatch):
     design, g = dense_problem(0)
     monkeypatch.setattr(newton_module, "solve", lambda *rest: jnp.full(20, jnp.nan))
-    c, _, useful = jax.jit(lambda g: choose_ridge(design, g, 90))(g)
+    c, _, useful = choose(design, g, 90)
     assert not bool(useful) and not jnp.any(c)
+
+
+def test_rounding_is_no_reason_for_a_small_ridge(double):
+    """Of g that the functions of the penalty's kernel explain, the largest is chosen."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(200, 10))
+    design = Dense.of(jnp.asarray(matrix), jnp.asarray([0.0] * 5 + [1.0] * 5))
+    g = jnp.asarray(matrix[:, :5] @ rng.normal(size=5), jnp.float32).astype(float)
+
+    @jax.jit
+    def chosen(precision):
+        return choose_ridge(design, g, 160, precision, jnp.asarray(1e-3))[1]
+
+    assert chosen(jnp.finfo(jnp.float32).eps) == pytest.approx(RIDGES[0])
 
 
 def test_one_particle_does_not_choose_the_ridge(double, exact_solves):
@@ -335,7 +370,6 @@ def test_one_particle_does_not_choose_the_ridge(double, exact_solves):
     matrix = rng.normal(size=(2000, 10))
     design = Dense.of(jnp.asarray(matrix), jnp.ones(10))
     g = matrix @ rng.normal(size=10)
-    choose = jax.jit(choose_ridge, static_argnums=2)
     _, expected, _ = choose(design, jnp.asarray(g), 1600)
     assert expected < 1e-3
     for wrong in (10.0, 1000.0):
@@ -348,7 +382,7 @@ def test_one_particle_does_not_choose_the_ridge(double, exact_solves):
 def test_choose_ridge_tells_what_is_useless(double):
     design, g = dense_problem(0)
     unrelated = jnp.concatenate([g[:90], -g[90:]])  # what helps there harms here
-    c, _, useful = jax.jit(choose_ridge, static_argnums=2)(design, unrelated, 90)
+    c, _, useful = choose(design, unrelated, 90)
     assert not bool(useful) and jnp.all(jnp.isfinite(c))
 
 
@@ -422,7 +456,7 @@ def test_a_control_that_would_fold_is_fitted_again_with_a_larger_ridge(double):
         return c, jnp.min(determinant(by.matrix, subproblem.dt))
 
     solve_from = jax.jit(
-        lambda ridge: fit._solve(subproblem.dt, condition, stage, start, ridge, zero, useful)
+        lambda ridge: fit._unfolded(subproblem.dt, condition, stage, start, ridge, zero, useful)
     )
     c, _ = solve_from(RIDGES[-1])
     fitted, least = zip(*(iterate(ridge) for ridge in sorted(RIDGES)), strict=True)

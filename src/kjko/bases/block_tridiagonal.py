@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 class Factor(NamedTuple):
@@ -15,19 +15,20 @@ class Factor(NamedTuple):
     coupling: Float[Array, "m w w"]
 
 
-def factor(diagonal: Float[Array, "m w w"], upper: Float[Array, "m w w"]) -> Factor:
-    """The factor of A with A[i, i] = diagonal[i] and A[i, i+1] = upper[i]; the last is not used.
+def factor(values: Float[Array, " k"], index: Int[Array, "m two w w"]) -> Factor:
+    """The factor of A with A[i, i], A[i, i+1] = values[index[i]]; the last A[i, i+1] is not used.
 
     Not finite where A is not positive definite.
     """
 
-    def step(carry, blocks):
-        on, above = blocks
-        lower = jnp.linalg.cholesky(on - carry)
+    def step(carry, where):
+        on, above = values[where]
+        lower = jnp.linalg.cholesky(on - carry, symmetrize_input=False)
         coupling = _forward(lower, above)
         return coupling.T @ coupling, Factor(lower, coupling)
 
-    return jax.lax.scan(step, jnp.zeros_like(diagonal[0]), (diagonal, upper))[1]
+    width = index.shape[-1]
+    return jax.lax.scan(step, jnp.zeros((width, width), values.dtype), index)[1]
 
 
 def solve(of: Factor, right: Float[Array, "m w"]) -> Float[Array, "m w"]:

@@ -18,8 +18,8 @@ ORDER = 4  # B-splines of degree three that do not vanish in a cell
 PAIR = {pair: i for i, pair in enumerate(combinations_with_replacement(range(ORDER), 2))}
 SMOOTHER_IN_V = 10.0  # weight of the differences along v against those along x
 FLOOR = 1e-9  # of the penalty, against the mean square of a column: fixes what two pairs share
+HOLD = 1e-7  # the same of a factor: what no particle sees stays near zero in the first iterations
 BLOCK = 2048  # rows, of a particle and a pair, whose products are formed at a time, in the cache
-ROUNDING = 2.0  # on a factor's diagonal, times its largest entry and the precision
 
 
 class Table(NamedTuple):
@@ -87,23 +87,24 @@ def _transposed(differences: Float[Array, "d j k"], axis: int) -> Float[Array, "
 
 
 @lru_cache
-def _penalty_blocks(table: Table) -> Float[np.ndarray, "two m w w"]:
-    """R in the form of `Gram.blocks`, for one S."""
+def _penalty_bands(table: Table) -> Float[np.ndarray, "two m"]:
+    """R and I in the form of `Gram.bands`, for one S."""
     in_x, in_v = table.differences()
     columns, n_v = table.shape
-    band = np.zeros((columns, ORDER, n_v, 2 * ORDER - 1))
+    rough, one = np.zeros((2, columns, ORDER, n_v, 2 * ORDER - 1))
     for a in range(ORDER):
         rows = np.arange(columns if table.periodic else columns - a)
-        band[rows, a, :, ORDER - 1] += in_x[rows, (rows + a) % columns][:, None]
+        rough[rows, a, :, ORDER - 1] += in_x[rows, (rows + a) % columns][:, None]
     for b in range(1 - ORDER, ORDER):
         rows = np.arange(max(0, -b), n_v - max(0, b))
-        band[:, 0, rows, b + ORDER - 1] += in_v[rows, rows + b][None]
-    return np.append(band, 0.0)[_block_index(table)]
+        rough[:, 0, rows, b + ORDER - 1] += in_v[rows, rows + b][None]
+    one[:, 0, :, ORDER - 1] = 1
+    return np.stack([rough.ravel(), one.ravel()])
 
 
 @lru_cache
-def _block_index(table: Table) -> Int[np.ndarray, "two m w w"]:
-    """Where in a flat band, followed by a zero, the diagonal and upper blocks' entries are."""
+def _block_index(table: Table) -> Int[np.ndarray, "m two w w"]:
+    """Where in a band, followed by a zero, the entries of the diagonal and upper blocks are."""
     columns, n_v = table.shape
     blocks = table.order.reshape(-1, table.width)
     band = np.arange(columns * ORDER * n_v * (2 * ORDER - 1))
@@ -128,7 +129,7 @@ def _block_index(table: Table) -> Int[np.ndarray, "two m w w"]:
         return entry.reshape(len(first), table.width * n_v, -1)
 
     entries = [between(blocks, blocks), between(blocks, np.roll(blocks, -1, axis=0))]
-    return np.stack(entries).astype(np.int32)  # one array for both precisions
+    return np.stack(entries, axis=1).astype(np.int32)  # one array for both precisions
 
 
 @lru_cache
@@ -196,11 +197,15 @@ class Gram(NamedTuple):
     """Mᵀ w M / Σw, but for what couples the cross products and the pairs with each other."""
 
     cross: Float[Array, "q q"]
-    blocks: Float[Array, "d two m w w"]  # of each pair, the diagonal ones and the upper ones
+    bands: Float[Array, "d m"]  # of each pair, see `_band`
 
 
 class SplineDesign(AbstractDesign):
-    """The matrix of `Splines`, by the cell of each particle and the 4 + 4 splines there."""
+    """The matrix of `Splines`, by the cell of each particle and the 4 + 4 splines there.
+
+    Its normal equations are for double precision: where there are few particles the penalty is all
+    that fixes a smooth function, which rounding of what others see would drown.
+    """
 
     cell: Int[Array, "n d 2"]
     of_x: Float[Array, "n d 4"]
@@ -270,24 +275,20 @@ class SplineDesign(AbstractDesign):
         in_x = weights[:, None, None] * self.of_x[..., first] * self.of_x[..., second]
         in_v = self.of_v[..., first] * self.of_v[..., second]
         bands = _band(self.table, self._sum_over_cells(in_x, in_v))
-        flat = jnp.pad(bands.reshape(len(bands), -1), ((0, 0), (0, 1)))
         cross = (self.cross * weights[:, None]).T @ self.cross
-        return Gram(cross, flat[:, _block_index(self.table)])
+        return Gram(cross, bands.reshape(len(bands), -1))
 
     def factor(self, gram: Gram, ridge: Float[Array, ""]) -> Any:
-        """Of the diagonal blocks, the cross products and each pair, up to rounding."""
-        rough = jnp.asarray(_penalty_blocks(self.table), gram.blocks.dtype)
-        diagonal, upper = jnp.moveaxis(gram.blocks + self.unit * ridge * rough[None], 1, 0)
-        rounding = ROUNDING * jnp.finfo(diagonal.dtype).eps
-        largest = jnp.max(jnp.diagonal(diagonal, axis1=2, axis2=3), axis=(1, 2))
-        floor = (self.unit * FLOOR + rounding * largest)[:, None, None, None]
-        diagonal += floor * jnp.eye(diagonal.shape[-1], dtype=floor.dtype)[None, None]
-        pairs = jax.vmap(block_tridiagonal.factor)(diagonal, upper)
+        """Of the diagonal blocks, the cross products and each pair, with a larger floor."""
+        rough, one = jnp.asarray(_penalty_bands(self.table), gram.bands.dtype)
+        bands = gram.bands + self.unit * (ridge * rough + HOLD * one)[None]
+        bands = jnp.pad(bands, ((0, 0), (0, 1)))
+        index = jnp.asarray(_block_index(self.table))
+        pairs = jax.vmap(block_tridiagonal.factor, in_axes=(0, None))(bands, index)
         q = len(gram.cross)
         if q == 0:
             return gram.cross, pairs
-        floor = FLOOR + rounding * jnp.max(jnp.diagonal(gram.cross))
-        return cho_factor(gram.cross + floor * jnp.eye(q, dtype=floor.dtype))[0], pairs
+        return cho_factor(gram.cross + FLOOR * jnp.eye(q, dtype=gram.cross.dtype))[0], pairs
 
     def solve(self, factor: Any, r: Float[Array, " p"]) -> Float[Array, " p"]:
         cross, pairs = factor

@@ -11,15 +11,18 @@ from kjko.interfaces import AbstractBasis, AbstractLinearControl
 class Gradient(AbstractLinearControl, AbstractFastControl):
     """u = ∇ᵥψ with ψ = Σ c_k Φ_k: linear in its coefficients, symmetric in its Jacobian.
 
-    Starts at zero. `basis`: Φ.
+    Starts at zero. `basis`: Φ. `ridge`: that of its coefficients, where the next step's search for
+    one begins.
     """
 
     basis: AbstractBasis
     coefficients: Float[Array, " p"]
+    ridge: Float[Array, ""]
 
     def __init__(self, basis: AbstractBasis):
         self.basis = basis
         self.coefficients = jnp.zeros(basis.size)
+        self.ridge = jnp.asarray(1e-3)
 
     def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
         return self.basis.derivatives(x, v, self.coefficients)[0]

@@ -19,13 +19,13 @@ def solve(
     factor: Any,
     right: Float[Array, " p"],
     start: Float[Array, " p"] | None = None,
+    tolerance: float | None = None,
 ) -> Float[Array, " p"]:
     """c with (Mᵀ w M/Σw + ridge R) c = right: conjugate gradients, preconditioned by the factor.
 
-    To 10⁻³ of the right side, or of what a `start` leaves of it, in 40 iterations at most; nan if
-    the factor is. (The iteration
-    of `jax.scipy` applies the matrix at two places of the program and the factor at two: a third of
-    what is compiled for a step.)
+    To a `tolerance`, 10⁻³ if not given, of the right side, or of what a `start` leaves of it, in 40
+    iterations at most; nan if the factor is. (The iteration of `jax.scipy` applies the matrix at
+    two places of the program and the factor at two: a third of what is compiled for a step.)
     """
 
     def normal(c):
@@ -34,7 +34,7 @@ def solve(
         )
 
     left = right if start is None else right - normal(start)
-    enough = TOLERANCE**2 * (left @ left)
+    enough = (tolerance or TOLERANCE) ** 2 * (left @ left)
 
     def go_on(carry):
         _, residual, *_, count = carry

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage
+from kjko.core.precision import in_double, in_precision
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import fitted_first, unexplained
 from kjko.interfaces import (
@@ -25,8 +26,10 @@ from kjko.interfaces import (
 from kjko.splitting.transport import determinant, response
 
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
-FIRST = 4  # the one that is tried first
+LARGER = -1  # the way to larger ones
+WORTH = 0.05  # of the held-out error: its derivative in log ridge that is worth another ridge
 ROUNDING = 300.0  # times the precision: the least error that counts, relative to g
+ROUGHLY = 0.1  # of its right side: a step is solved for, as the next one mends the rest
 FRACTIONS = tuple(np.arange(20, 0, -1) / 20)  # of a control that are tried
 DET_MIN = 0.1  # least determinant of the move that is accepted
 
@@ -37,20 +40,21 @@ class Newton(AbstractFit):
     u = ∇ᵥψ solves the subproblem's condition (JKO's is `kjko.methods.optimality`) at every
     particle, in the least-squares sense, with a ridge on the coefficients of ψ. Of the ridges that
     are tried it is the one that does best, in the condition's linear part, on the `held_out` part
-    of the particles; if none does better there than zero, the control is zero. From there Newton's
-    iteration on all of these, each step no longer than what lowers the residual, until one lowers
-    its mean square by less than `tolerance`² of that of no control; `iterations` is a cap. A
-    control that would nearly fold the map at any particle is fitted again with ten times the ridge,
-    up to the largest, and then shortened. No more than `particles` particles are used. Both choices
-    are drawn anew at every step. The iterations that it reports are those of all ridges, and the
-    losses those of the first solution, of the linear part.
+    of the particles; if none does better there than zero, the control is zero. From there the
+    simplified Newton iteration on all of these, with the matrix of the linear part until a step
+    must be shortened to lower the residual, then with one that is taken anew. It ends with a step
+    that lowers the mean square by less than `tolerance`² of that of no control; `iterations` is a
+    cap. A control that would nearly fold the map at any particle is fitted again with ten times the
+    ridge, up to the largest, and then shortened. No more than `particles` particles are used, in
+    double precision. Both choices are drawn anew at every step. The iterations that it reports are
+    those of all ridges, and the losses those of the first solution, of the linear part.
 
     Raises ValueError for fewer than two particles.
     """
 
     held_out: float = 0.2
     particles: int = 50_000
-    tolerance: float = 1e-2
+    tolerance: float = 1e-4
     iterations: int = 20
 
     needs: ClassVar[tuple[str, ...]] = (CONDITION,)
@@ -64,26 +68,41 @@ class Newton(AbstractFit):
         self,
         subproblem: AbstractSubproblem,
         control: AbstractLinearControl,
-        previous: Control,
+        previous: AbstractLinearControl,
         stage: Stage,
         key: Key,
     ) -> tuple[Control, FitInfo]:
         rows, fitted = fitted_first(stage.v.shape[0], self.particles, self.held_out, key)
         control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
         condition = subproblem.condition(control, stage.take(rows))
-        start = condition.linearise(jnp.zeros(control.basis.size, stage.v.dtype))
-        chosen, ridge, useful = choose_ridge(start, condition.right, fitted)
-        chosen = jnp.where(useful, chosen, 0.0)
-        c, iterations = self._solve(subproblem.dt, condition, stage, start, ridge, chosen, useful)
+        with jax.enable_x64(True):
+            solved = self._solve(subproblem.dt, in_double(condition), stage, fitted, previous.ridge)
+            c, chosen, *report = in_precision(solved, stage.v.dtype)
         seen = condition.control_of(chosen)
         parts = (slice(None, fitted), slice(fitted, None))
-        loss, loss_heldout = (subproblem(seen, condition.stage.take(part))[0] for part in parts)
-        left = unexplained(
-            (start.apply(chosen) - condition.right)[fitted:], condition.right[fitted:]
-        )
-        return condition.control_of(c), FitInfo(loss, loss_heldout, iterations, *left, ridge)
+        losses = (subproblem(seen, condition.stage.take(part))[0] for part in parts)
+        control = eqx.tree_at(lambda u: u.ridge, condition.control_of(c), report[-1])
+        return control, FitInfo(*losses, *report)
 
     def _solve(
+        self,
+        dt: Float[Array, ""],
+        condition: AbstractCondition,
+        everyone: Stage,
+        fitted: int,
+        first: Float[Array, ""],
+    ) -> tuple[Array, ...]:
+        """The solution, that of the linear part, and from `iterations` on what a `FitInfo` has."""
+        right = condition.right
+        start = condition.linearise(jnp.zeros(condition.control.basis.size, right.dtype))
+        precision = jnp.finfo(everyone.v.dtype).eps
+        chosen, ridge, useful = choose_ridge(start, right, fitted, precision, first)
+        chosen = jnp.where(useful, chosen, 0.0)
+        c, count = self._unfolded(dt, condition, everyone, start, ridge, chosen, useful)
+        left = unexplained((start.apply(chosen) - right)[fitted:], right[fitted:])
+        return c, chosen, count, *left, ridge
+
+    def _unfolded(
         self,
         dt: Float[Array, ""],
         condition: AbstractCondition,
@@ -96,19 +115,20 @@ class Newton(AbstractFit):
         """The solution with the chosen ridge, or the least larger one that does not nearly fold the
         map at any particle, fitted or not; if they all do, a fraction of the last.
         """
+        dtype = everyone.v.dtype
 
         def attempt(carry):
             ridge, *_, count = carry
             c, more = self._iterate(condition, start, ridge, chosen, useful)
-            matrix = response(condition.control_of(c), everyone).matrix
-            fraction = safe_fraction(matrix, dt)
+            control = in_precision(condition.control_of(c), dtype)
+            fraction = safe_fraction(response(control, everyone).matrix, dt)
             return 10 * ridge, c, fraction, count + more
 
         def go_on(carry):
             ridge, _, fraction, _ = carry
             return (fraction < 1) & (ridge < 2 * RIDGES[0])  # the largest, but for rounding
 
-        state = (ridge, chosen, jnp.zeros((), ridge.dtype), jnp.asarray(0))
+        state = (ridge, chosen, jnp.zeros((), dtype), jnp.asarray(0))
         _, c, fraction, count = jax.lax.while_loop(go_on, attempt, state)
         return fraction * c, count
 
@@ -120,95 +140,121 @@ class Newton(AbstractFit):
         chosen: Float[Array, " p"],
         useful: Bool[Array, ""],
     ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
-        """Newton's iteration from `chosen`, or c = 0 if that is better; none if not `useful`."""
+        """The iteration from `chosen`, or c = 0 if that is better; none if not `useful`."""
         weights = jnp.ones_like(condition.right)
         enough = self.tolerance**2 * jnp.mean(condition.right**2)
 
         def objective(c, r):
             return jnp.mean(r**2) + c @ start.penalty(c, ridge)
 
-        def step(carry):
-            c, r, _, count = carry
-            design = condition.linearise(c).with_penalty_of(start)
+        def improve(carry):
+            """Steps with one matrix, until one has to be shortened."""
+            at, state = carry
+            design = condition.linearise(at).with_penalty_of(start)
             factor = design.factor(design.gram(weights), ridge)
-            right = design.transpose(r) / r.size - start.penalty(c, ridge)
-            direction = solve(design, weights, ridge, factor, right)
-            before = objective(c, r)
 
-            def shorten(tried):
-                fraction = 0.5 * tried[0]
-                trial = c + fraction * direction
-                return fraction, trial, condition.residual(trial)
+            def step(carry):
+                c, r, _, _, count = carry
+                right = design.transpose(r) / r.size - start.penalty(c, ridge)
+                direction = solve(design, weights, ridge, factor, right, tolerance=ROUGHLY)
+                before = objective(c, r)
 
-            def too_long(tried):
-                fraction, trial, residual = tried
-                most = fraction * (right @ direction)  # that half of it can gain
-                is_worse = ~(objective(trial, residual) <= before) & (most > enough)
-                return is_worse | (fraction > 1)  # not tried yet
+                def shorten(tried):
+                    fraction = 0.5 * tried[0]
+                    trial = c + fraction * direction
+                    return fraction, trial, condition.residual(trial)
 
-            tried = jax.lax.while_loop(too_long, shorten, (jnp.full((), 2.0, c.dtype), c, r))
-            gain = before - objective(*tried[1:])
-            c, r = (jnp.where(gain > 0, new, old) for new, old in ((tried[1], c), (tried[2], r)))
-            return c, r, gain, count + 1
+                def too_long(tried):
+                    fraction, trial, residual = tried
+                    most = fraction * (right @ direction)  # that half of it can gain
+                    is_worse = ~(objective(trial, residual) <= before) & (most > enough)
+                    return is_worse | (fraction > 1)  # not tried yet
+
+                tried = jax.lax.while_loop(too_long, shorten, (jnp.full((), 2.0, c.dtype), c, r))
+                fraction, *trial = tried
+                gain = before - objective(*trial)
+                new = (jnp.where(gain > 0, *pair) for pair in zip(trial, (c, r), strict=True))
+                return *new, gain, fraction, count + 1
+
+            def goes_well(carry):
+                *_, gain, fraction, count = carry
+                return (gain > enough) & (fraction == 1) & (count < self.iterations)
+
+            whole = jnp.ones_like(enough)
+            state = jax.lax.while_loop(goes_well, step, (*state[:3], whole, state[4]))
+            return state[0], state
 
         def go_on(carry):
-            *_, gain, count = carry
-            return (gain > enough) & (count < self.iterations)
+            *_, gain, fraction, count = carry[1]
+            return (gain > enough) & (fraction < 1) & (count < self.iterations)
 
         r = condition.residual(chosen)
         better = objective(chosen, r) < jnp.mean(condition.right**2)
         c, r = jnp.where(better, chosen, 0.0), jnp.where(better, r, condition.right)
-        state = (c, r, jnp.where(useful, jnp.inf, 0.0).astype(c.dtype), jnp.asarray(0))
-        c, *_, count = jax.lax.while_loop(go_on, step, state)
+        gain = jnp.where(useful, jnp.inf, 0.0).astype(c.dtype)
+        state = (c, r, gain, jnp.zeros_like(gain), jnp.asarray(0))
+        _, (c, *_, count) = jax.lax.while_loop(go_on, improve, (jnp.zeros_like(c), state))
         return c, count
 
 
 def choose_ridge(
-    design: AbstractDesign, g: Float[Array, " n"], fitted: int
+    design: AbstractDesign,
+    g: Float[Array, " n"],
+    fitted: int,
+    precision: Any,
+    first: Float[Array, ""],
 ) -> tuple[Float[Array, " p"], Float[Array, ""], Bool[Array, ""]]:
     """The coefficients that do best on the rows from `fitted` on, their ridge, and if that is any
     better than zero.
 
-    From 10⁻³ on larger ones are tried as long as the error does not rise, and smaller ones, as long
-    as it falls, if the first larger one is worse. It is a mean square, none counted
-    as more than that of g: one particle in ten thousand with a wrong log f would else decide alone;
-    and rounding is no reason for a smaller ridge.
+    From the `first` on, ridges ten times as large or as small are tried, to that side on which the
+    error falls, as its derivative says, as long as it falls, by enough, and the side stays the
+    same. The error is a mean square, none counted as more than that of g: one particle in ten
+    thousand with a wrong log f would else decide alone. Where it is no more than rounding of g, by
+    its `precision`, larger ridges are tried.
     """
     weights = (jnp.arange(g.size) < fitted).astype(g.dtype)
+    counted = (1 - weights) / (g.size - fitted)
     gram = design.gram(weights)
     right = design.transpose(weights * g) / fitted
     ridges = jnp.asarray(RIDGES, dtype=g.dtype)
 
     most = jnp.mean(g**2)
-    rounding = (ROUNDING * jnp.finfo(g.dtype).eps) ** 2 * most
+    rounding = (ROUNDING * precision) ** 2 * most
 
-    def held_out_error(c):
-        squares = (design.apply(c) - g) ** 2
-        error = jnp.sum((1 - weights) * jnp.minimum(squares, most)) / (g.size - fitted)
-        return jnp.where(jnp.all(jnp.isfinite(squares)), jnp.maximum(error, rounding), jnp.inf)
+    def held_out(c, change):
+        """The error, and by which share of what is not cut of it a change of c raises it."""
+        off = design.apply(c) - g
+        counts = jnp.where(off**2 < most, counted, 0.0)
+        slope = 2 * counts @ (off * design.apply(change)) / (counts @ off**2)
+        error = jnp.maximum(counted @ jnp.minimum(off**2, most), rounding)
+        return jnp.where(jnp.all(jnp.isfinite(off**2)), error, jnp.inf), slope
 
     def try_one(carry):
-        number, toward, last, best = carry
-        ridge, least = ridges[number], best[2]
-        trial = solve(design, weights, ridge, design.factor(gram, ridge), right, last)
-        error = held_out_error(trial)
-        larger = toward < 0
-        on = (error < least) | (larger & (error <= least))  # rounding may ask for a larger one
-        better = on & jnp.isfinite(error)
-        candidate = (trial, ridge, error)
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, best)
-        turn = larger & (best[1] == ridges[FIRST])
-        number = jnp.where(on, number + toward, jnp.where(turn, FIRST + 1, len(RIDGES)))
-        last = jnp.where(jnp.isfinite(error), trial, last)
-        return number, jnp.where(on, toward, 1), last, best
+        number, before, _, last, best = carry
+        ridge = ridges[number]
+        factor = design.factor(gram, ridge)
+        c = solve(design, weights, ridge, factor, right, last)
+        error, slope = held_out(c, -design.solve(factor, design.penalty(c, ridge)))
+        finite = jnp.isfinite(error)
+        better = finite & (error <= best[2])
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (c, ridge, error), best)
+        falls = better & (jnp.abs(slope) > WORTH)
+        toward = jnp.where(falls, jnp.sign(slope), 0).astype(number.dtype)
+        toward = jnp.where((error <= rounding) | ~finite, LARGER, toward)
+        go_on = (toward != 0) & (toward != -before)
+        return number + toward, toward, go_on, jnp.where(finite, c, last), best
 
     def is_left(carry):
-        return (carry[0] >= 0) & (carry[0] < len(RIDGES))
+        number, _, go_on, *_ = carry
+        return go_on & (number >= 0) & (number < len(RIDGES))
 
     zero = jnp.zeros_like(right)
     none = (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype))
-    *_, (c, ridge, least) = jax.lax.while_loop(is_left, try_one, (FIRST, -1, zero, none))
-    return c, ridge, least < held_out_error(zero)
+    number = jnp.round(jnp.log10(RIDGES[0] / first)).astype(int)
+    start = (number, jnp.zeros_like(number), jnp.asarray(True), zero, none)
+    *_, (c, ridge, least) = jax.lax.while_loop(is_left, try_one, start)
+    return c, ridge, least < held_out(zero, zero)[0]
 
 
 def safe_fraction(matrix: Float[Array, "n d d"], dt: Float[Array, ""]) -> Float[Array, ""]:

@@ -7,8 +7,6 @@ the resolution in v, and fills the voids. Both are done here to log f, at the ra
 stay where they are. What is carried then is the density as far as it is resolved.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -21,6 +19,7 @@ from kjko.bases.dense import Dense
 from kjko.bases.scales import standard
 from kjko.core import Particles, Stage
 from kjko.core.checks import is_traced
+from kjko.core.precision import in_double
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import some_rows
 from kjko.interfaces import AbstractBasis, AbstractDesign
@@ -31,7 +30,6 @@ from kjko.splitting.transport import BLOCK
 ITERATIONS, NEWTON = 3, 6  # of the projection, at most, and of what is filled
 TOLERANCE = 1e-2  # of the projection: the last change, relative to the first solution
 RIDGE = 1e-5  # of functions scaled to unit mean square
-LARGEST_RIDGE = 1.0
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of
 PARTICLES = 50_000  # on which coefficients are found
 
@@ -144,11 +142,7 @@ def resolution(
     offset = jnp.mean(g)
     rows = some_rows(g.size, PARTICLES, key)
     some = stage.take(rows)
-    flat = jnp.zeros_like(some.v)
-    design = basis.design(some, flat, jnp.zeros((*flat.shape, flat.shape[1]), flat.dtype))
-    if isinstance(design, Dense):  # φ is a function of its own where there are few of x
-        design = design.with_column((some.potential - mean) / width)
-    c = projection(design, g[rows] - offset, ridge)
+    c = _explained(basis, some, (some.potential - mean) / width, g[rows] - offset, ridge)
     solved = jnp.all(jnp.isfinite(c))  # else rounding has left the equations indefinite
     c = jnp.where(solved, c, 0.0)
     time = jnp.where(solved, time, 0.0)
@@ -169,6 +163,25 @@ def resolution(
     return eqx.tree_at(lambda r: r.lift, found, lift), log_f - lift
 
 
+def _explained(
+    basis: AbstractBasis,
+    stage: Stage,
+    potential: Float[Array, " n"],
+    g: Float[Array, " n"],
+    ridge: Float[Array, ""],
+) -> Float[Array, " p"]:
+    """The coefficients of ĝ: of the basis, and then of φ, in its units, where it is a function of
+    its own.
+    """
+    with jax.enable_x64(True):
+        basis, stage, potential, values, ridge = in_double((basis, stage, potential, g, ridge))
+        flat = jnp.zeros_like(stage.v)
+        design = basis.design(stage, flat, jnp.zeros((*flat.shape, flat.shape[1]), flat.dtype))
+        if isinstance(design, Dense):  # where there are few functions of x
+            design = design.with_column(potential)
+        return projection(design, values, ridge).astype(g.dtype)
+
+
 def projection(
     design: AbstractDesign, g: Float[Array, " n"], ridge: Float[Array, ""]
 ) -> Float[Array, " p"]:
@@ -179,7 +192,7 @@ def projection(
     with the matrix of the least-squares fit, from which it starts.
     """
     ones, n = jnp.ones_like(g), g.size
-    factor = _definite_factor(design, design.gram(ones), ridge)
+    factor = design.factor(design.gram(ones), ridge)
 
     def better(carry):
         c, explained, _, most, count = carry
@@ -199,26 +212,6 @@ def projection(
     zero, none = jnp.zeros(design.transpose(g).shape, g.dtype), jnp.zeros((), g.dtype)
     state = (zero, jnp.zeros_like(g), none, none, jnp.asarray(0))
     return jax.lax.while_loop(is_rough, better, state)[0]
-
-
-def _definite_factor(design: AbstractDesign, gram: Any, ridge: Float[Array, ""]) -> Any:
-    """A factor with the least of ten times, a hundred times, … the ridge that rounding leaves
-    definite: it is for conjugate gradients only, which solve the equations with the ridge itself.
-    """
-
-    def is_indefinite(carry):
-        next_ridge, factor = carry
-        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(factor)]
-        may_be_larger = next_ridge < 10 * LARGEST_RIDGE
-        return (next_ridge == ridge) | (~jnp.all(jnp.stack(finite)) & may_be_larger)
-
-    def larger(carry):
-        ridge, _ = carry
-        return 10 * ridge, design.factor(gram, ridge)
-
-    shapes = jax.eval_shape(design.factor, gram, ridge)
-    none = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
-    return jax.lax.while_loop(is_indefinite, larger, (ridge, none))[1]
 
 
 def filling(
