@@ -181,3 +181,21 @@ def test_derivatives_are_differences(make, double):
         difference = float(above - below) / 2e-5
         assert abs(difference) > 1e-3, name
         np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-8, err_msg=name)
+
+
+def test_transforms_in_single_precision():
+    """Though the fit is in double precision: of steps in a loop, and of each other."""
+    method, particles = kjko.JKO(Gradient(Quadratics(1))), kjko.sample(LAW, 60)
+
+    @jax.jit
+    def energy(rate):
+        v, _ = end_of(method, particles, 2, **SETTINGS | {"rate": rate})
+        return 0.5 * jnp.mean(v**2)
+
+    rates = np.array([0.7, 0.2, 3.0], dtype=np.float32)
+    alone = [energy(rate) for rate in rates]
+    together, slopes = jax.vmap(energy)(rates), jax.vmap(jax.jacfwd(energy))(rates)
+    assert together.dtype == slopes.dtype == np.float32
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+    one_by_one = [jax.jvp(energy, (rate,), (np.float32(1),))[1] for rate in rates]
+    np.testing.assert_allclose(slopes, one_by_one, rtol=1e-4)
