@@ -10,7 +10,7 @@ import pytest
 from problems import last
 
 import kjko
-from kjko.bases import Quadratics, Splines
+from kjko.bases import Quadratics, Ridges, Splines
 from kjko.controls import Gradient
 from kjko.simulation import take_step
 
@@ -181,6 +181,39 @@ def test_derivatives_are_differences(make, double):
         difference = float(above - below) / 2e-5
         assert abs(difference) > 1e-3, name
         np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-8, err_msg=name)
+
+
+TYPES = METHODS | {
+    "lie": lambda: kjko.JKO(Gradient(Splines(1, (6, 3))), splitting=kjko.Lie()),
+    "ridges": lambda: kjko.JKO(
+        Gradient(Ridges(1, 4, key=jax.random.key(0))), kjko.LevenbergMarquardt()
+    ),
+}
+
+
+@pytest.mark.parametrize("make", TYPES.values(), ids=TYPES)
+def test_a_step_keeps_the_types_of_its_state(make):
+    """So that the second one is not compiled anew; and tells nothing in double precision."""
+    method = make()
+    before = method.init(in_a_well(), kjko.sample(LAW, 60), 0.1)
+    after, info = eqx.filter_eval_shape(take_step, in_a_well(), method, before)
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        assert (old.shape, old.dtype, old.weak_type) == (new.shape, new.dtype, new.weak_type)
+    told = eqx.filter(info, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    assert {leaf.dtype.itemsize for leaf in jax.tree.leaves(told)} <= {1, 4}
+
+
+def test_a_step_without_a_loop_has_a_derivative_in_reverse():
+    method, particles = kjko.Langevin(), kjko.sample(LAW, 60)
+    state = method.init(in_a_well(), particles, 0.1)
+
+    def energy(rate):
+        after, _ = take_step(in_a_well(rate), method, state)
+        return jnp.mean(after.particles.v**2)
+
+    one = jnp.ones(())
+    forward = jax.jvp(energy, (0.7 * one,), (one,))[1]
+    assert jax.grad(energy)(0.7 * one) == pytest.approx(float(forward), rel=1e-4)
 
 
 def test_transforms_in_single_precision():

@@ -235,7 +235,7 @@ class AbstractLinearControl(eqx.Module):
 
     basis: eqx.AbstractVar[AbstractBasis]
     coefficients: eqx.AbstractVar[Float[Array, " p"]]
-    ridge: eqx.AbstractVar[Float[Array, ""]]  # with which the last ones were found
+    ridge: eqx.AbstractVar[Float[Array, ""]]  # where the next search for one begins
 
     @abc.abstractmethod
     def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:

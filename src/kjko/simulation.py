@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 
 from kjko.core import Particles, State
-from kjko.core.precision import transformable
 from kjko.interfaces import AbstractMethod, AbstractObservable, AbstractStepInfo, Record
 from kjko.observe import DEFAULT, Observer, Start, check
 from kjko.observe.start import step_length
@@ -24,11 +23,7 @@ def take_step(
     Products of matrices have all digits, also where a device would round them for speed.
     """
     with jax.default_matmul_precision("highest"):
-        return transformable(_step, problem, method, state)
-
-
-def _step(problem: Problem, method: AbstractMethod, state: State) -> tuple[State, AbstractStepInfo]:
-    return method.step(problem, state)
+        return method.step(problem, state)
 
 
 def evolve(

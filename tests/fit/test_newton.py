@@ -34,6 +34,7 @@ from kjko.splitting.transport import determinant, response
 def exact_solves(monkeypatch):
     """Every linear solve to rounding."""
     monkeypatch.setattr(conjugate_gradients, "TOLERANCE", 1e-12)
+    monkeypatch.setattr(newton_module, "ROUGHLY", 1e-12)
 
 
 stage_of = eqx.filter_jit(collision_stage)
@@ -142,12 +143,27 @@ def test_the_tolerance_holds_where_the_factor_is_of_blocks(double):
 
     @jax.jit
     def left(tolerance):
-        fit = Newton(tolerance=tolerance)
-        c, _ = fit._iterate(condition, start, ridge, zero, jnp.asarray(True))
-        return jnp.mean(condition.residual(c) ** 2) + c @ start.penalty(c, ridge)
+        fit = Newton(tolerance=tolerance, iterations=200)
+        c, count = fit._iterate(condition, start, ridge, zero, jnp.asarray(True))
+        return jnp.mean(condition.residual(c) ** 2) + c @ start.penalty(c, ridge), count
 
     tolerance = Newton().tolerance
-    assert left(tolerance) - left(1e-6) < 2 * tolerance**2 * whole
+    (by_default, some), (least, many) = left(tolerance), left(1e-7)
+    assert some <= many < 200
+    assert 0 <= by_default - least < 2 * tolerance**2 * whole
+
+
+def test_the_next_search_begins_at_the_ridge_of_the_last(monkeypatch):
+    def first_one(design, g, fitted, precision, first):
+        return jnp.zeros_like(design.transpose(g)), first, jnp.asarray(True)
+
+    monkeypatch.setattr(newton_module, "choose_ridge", first_one)
+    _, stage, subproblem = gaussian_step(1, 0.05, 0.1)
+    control = Gradient(Quadratics(1))
+    last = eqx.tree_at(lambda u: u.ridge, control, jnp.asarray(0.03, control.ridge.dtype))
+    found, info = Newton()(subproblem, control, last, stage, jax.random.key(0))
+    assert float(found.ridge) == float(info.ridge) == pytest.approx(0.03)
+    assert info.iterations.dtype == np.int32
 
 
 @lru_cache
@@ -286,7 +302,7 @@ def choose(design, g, fitted, first=1e-3):
 @pytest.mark.parametrize("first", [1e-5, 1e-3, 1.0])
 def test_choose_ridge_goes_where_the_held_out_error_falls(seed, first, double):
     """From the first one on; each a dense solve of its own on the fitted rows, and the slope of its
-    error by differences. The best of all is not much better, but for another valley of the error.
+    error by differences.
     """
     design, g = dense_problem(seed)
     matrix, values, fitted = np.asarray(design.matrix), np.asarray(g), 90
@@ -308,20 +324,38 @@ def test_choose_ridge_goes_where_the_held_out_error_falls(seed, first, double):
         up, down = (np.sum(squares(ridge * step)[uncut]) for step in (1.001, 1 / 1.001))
         return (up - down) / (2 * np.log(1.001)) / np.sum(squares(ridge)[uncut])
 
-    ridges, number, way = np.asarray(RIDGES), RIDGES.index(pytest.approx(first)), 0
-    tried = [ridges[number]]
-    while abs(slope(tried[-1])) > WORTH and error(tried[-1]) <= min(map(error, tried)):
-        toward = int(np.sign(slope(tried[-1])))
-        number += toward
-        if toward == -way or not 0 <= number < len(RIDGES):
+    of_zero = np.sum(np.minimum(values[fitted:] ** 2, most))
+    number, toward, tried = RIDGES.index(pytest.approx(first)), 0, []
+    while 0 <= number < len(RIDGES):
+        tried.append(RIDGES[number])
+        before, steep = toward, slope(tried[-1])
+        falls = abs(steep) > WORTH and error(tried[-1]) <= min(map(error, tried))
+        toward = int(np.sign(steep)) if falls else 0
+        if error(tried[-1]) >= of_zero:
+            toward = -1
+        if toward in (0, -before):
             break
-        way = toward
-        tried.append(ridges[number])
+        number += toward
     expected = min(tried, key=error)
     c, ridge, useful = choose(design, g, fitted, first)
     assert float(ridge) == pytest.approx(expected)
     np.testing.assert_allclose(c, solved(expected), rtol=1e-6)
-    assert bool(useful) == (error(expected) < np.sum(np.minimum(values[fitted:] ** 2, most)))
+    assert bool(useful) == (error(expected) < of_zero)
+
+
+@pytest.mark.parametrize("first", [1e-9, 1e-5, 1e3])
+def test_a_ridge_that_has_become_useless_is_left(first, double):
+    """Where it fits noise so closely that every residual is cut, the error has no slope; and one
+    beyond those that are tried is taken for the last of them."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(400, 190))
+    matrix[:, 0] *= 10
+    design = Dense.of(jnp.asarray(matrix), jnp.ones(190))
+    g = jnp.asarray(matrix[:, 0] + 5 * rng.normal(size=400))
+    _, at_first, is_useful = choose(design, g, 192, 10.0)
+    _, ridge, useful = choose(design, g, 192, first)
+    assert is_useful and useful
+    assert ridge >= 0.1 * at_first
 
 
 @pytest.mark.parametrize("broken", RIDGES[2:])

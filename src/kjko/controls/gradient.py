@@ -11,8 +11,7 @@ from kjko.interfaces import AbstractBasis, AbstractLinearControl
 class Gradient(AbstractLinearControl, AbstractFastControl):
     """u = ∇ᵥψ with ψ = Σ c_k Φ_k: linear in its coefficients, symmetric in its Jacobian.
 
-    Starts at zero. `basis`: Φ. `ridge`: that of its coefficients, where the next step's search for
-    one begins.
+    Starts at zero. `basis`: Φ. `ridge`: where the next step's search for one begins.
     """
 
     basis: AbstractBasis
@@ -22,7 +21,7 @@ class Gradient(AbstractLinearControl, AbstractFastControl):
     def __init__(self, basis: AbstractBasis):
         self.basis = basis
         self.coefficients = jnp.zeros(basis.size)
-        self.ridge = jnp.asarray(1e-3)
+        self.ridge = jnp.asarray(1e-3, self.coefficients.dtype)
 
     def __call__(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, " d"]:
         return self.basis.derivatives(x, v, self.coefficients)[0]

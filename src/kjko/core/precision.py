@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 from jax.extend.core import jaxpr_as_fun
+from jaxtyping import Array
 
 
 def in_double(tree: Any) -> Any:
@@ -28,35 +29,28 @@ def in_precision(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(cast, tree)
 
 
-def transformable(function: Callable[..., Any], *args: Any) -> Any:
-    """function(*args), with parts in float64 where that is not enabled, so that `jax.vmap` and
-    `jax.jvp` of it work.
+def with_double(function: Callable[..., Any], *args: Any) -> Any:
+    """function(*args), run where float64 is enabled; it casts what it is given and its result.
 
-    Of what is in a loop jax forms both from the program as it was written down, when such a part
-    has been left, and reads its numbers as float32. Here they are formed under `jax.enable_x64`.
+    Where float64 is not enabled, jax forms the `vmap` and the `jvp` of what is in a loop from the
+    program as it was written down, and reads numbers in float64 as float32. So they are formed here
+    under `jax.enable_x64`. There is no derivative in reverse, as there is none of a loop.
     """
-    arrays, static = eqx.partition(args, eqx.is_array)
-    whole, real = _parted(arrays)
-    told: list[Any] = []
-
-    @jax.jit
-    def flat(whole, real):
-        result = function(*eqx.combine(whole, real, static))
-        arrays, rest = eqx.partition(result, eqx.is_array)
-        parted = _parted(arrays)
-        told.append((jax.tree.structure(parted), rest))
-        return jax.tree.leaves(parted)
-
-    written = jaxpr_as_fun(jax.make_jaxpr(flat)(whole, real))
-    structure, rest = told[0]
+    if jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        return function(*args)
+    with jax.enable_x64(True):
+        program, shapes, rest = eqx.filter_make_jaxpr(eqx.filter_jit(function))(*args)
+    written = jaxpr_as_fun(program)
 
     def again(whole, real):
-        return jax.tree.unflatten(structure, written(*jax.tree.leaves((whole, real))))
+        return _parted(written(*eqx.combine(whole, real)))
 
-    return eqx.combine(*_with_double(again, _all_or_none)(whole, real), rest)
+    leaves = jax.tree.leaves(eqx.filter(args, eqx.is_array))
+    found = eqx.combine(*_transformable(again, _all_of_them)(*_parted(leaves)))
+    return eqx.combine(jax.tree.unflatten(jax.tree.structure(shapes), found), rest)
 
 
-def _with_double(
+def _transformable(
     written: Callable[[Any, Any], tuple[Any, Any]],
     are_batched: Callable[[Any, Any], tuple[Any, Any]],
 ) -> Callable[..., Any]:
@@ -78,7 +72,7 @@ def _with_double(
         )
         of_each = jax.vmap(written, axes, of_result, axis_size=size)
         with jax.enable_x64(True):
-            result = _with_double(of_each, are_batched)(whole, real)
+            result = _transformable(of_each, are_batched)(whole, real)
         return result, jax.tree.broadcast(are_batched(*batched), result)
 
     @jax.custom_jvp
@@ -100,20 +94,21 @@ def _with_double(
 
         (whole, real), (_, slopes) = primals, tangents
         with jax.enable_x64(True):
-            other, (result, change) = _with_double(both, of_both)(whole, (real, slopes))
+            other, (result, change) = _transformable(both, of_both)(whole, (real, slopes))
         none = jax.tree.map(lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0), other)
         return (other, result), (none, change)
 
     return run
 
 
-def _all_or_none(*flags: Any) -> tuple[bool, bool]:
-    """What depends on everything."""
+def _all_of_them(*flags: Any) -> tuple[bool, bool]:
+    """Both parts of the result are batched if any argument is."""
     is_batched = any(jax.tree.leaves(flags))
     return is_batched, is_batched
 
 
-def _parted(tree: Any) -> tuple[Any, Any]:
-    """What is not and what is of real numbers."""
-    is_real = jax.tree.map(lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact), tree)
-    return eqx.partition(tree, is_real)[::-1]
+def _parted(leaves: list[Array]) -> tuple[list[Any], list[Any]]:
+    """Those that are not and those that are of real numbers, with None for the others."""
+    is_real = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+    real, whole = eqx.partition(leaves, is_real)
+    return whole, real

@@ -34,7 +34,7 @@ def solve(
         )
 
     left = right if start is None else right - normal(start)
-    enough = (tolerance or TOLERANCE) ** 2 * (left @ left)
+    enough = (TOLERANCE if tolerance is None else tolerance) ** 2 * (left @ left)
 
     def go_on(carry):
         _, residual, *_, count = carry

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage
-from kjko.core.precision import in_double, in_precision
+from kjko.core.precision import in_double, in_precision, with_double
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import fitted_first, unexplained
 from kjko.interfaces import (
@@ -75,9 +75,8 @@ class Newton(AbstractFit):
         rows, fitted = fitted_first(stage.v.shape[0], self.particles, self.held_out, key)
         control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
         condition = subproblem.condition(control, stage.take(rows))
-        with jax.enable_x64(True):
-            solved = self._solve(subproblem.dt, in_double(condition), stage, fitted, previous.ridge)
-            c, chosen, *report = in_precision(solved, stage.v.dtype)
+        dt, first = subproblem.dt, previous.ridge
+        c, chosen, *report = with_double(self._solve, dt, condition, stage, fitted, first)
         seen = condition.control_of(chosen)
         parts = (slice(None, fitted), slice(fitted, None))
         losses = (subproblem(seen, condition.stage.take(part))[0] for part in parts)
@@ -93,6 +92,7 @@ class Newton(AbstractFit):
         first: Float[Array, ""],
     ) -> tuple[Array, ...]:
         """The solution, that of the linear part, and from `iterations` on what a `FitInfo` has."""
+        condition = in_double(condition)
         right = condition.right
         start = condition.linearise(jnp.zeros(condition.control.basis.size, right.dtype))
         precision = jnp.finfo(everyone.v.dtype).eps
@@ -100,7 +100,7 @@ class Newton(AbstractFit):
         chosen = jnp.where(useful, chosen, 0.0)
         c, count = self._unfolded(dt, condition, everyone, start, ridge, chosen, useful)
         left = unexplained((start.apply(chosen) - right)[fitted:], right[fitted:])
-        return c, chosen, count, *left, ridge
+        return in_precision((c, chosen, count, *left, ridge), everyone.v.dtype)
 
     def _unfolded(
         self,
@@ -128,7 +128,7 @@ class Newton(AbstractFit):
             ridge, _, fraction, _ = carry
             return (fraction < 1) & (ridge < 2 * RIDGES[0])  # the largest, but for rounding
 
-        state = (ridge, chosen, jnp.zeros((), dtype), jnp.asarray(0))
+        state = (ridge, chosen, jnp.zeros((), dtype), jnp.zeros((), jnp.int32))
         _, c, fraction, count = jax.lax.while_loop(go_on, attempt, state)
         return fraction * c, count
 
@@ -148,8 +148,8 @@ class Newton(AbstractFit):
             return jnp.mean(r**2) + c @ start.penalty(c, ridge)
 
         def improve(carry):
-            """Steps with one matrix, until one has to be shortened."""
-            at, state = carry
+            """Steps with one matrix, until one has to be shortened; it is old after the first."""
+            at, _, state = carry
             design = condition.linearise(at).with_penalty_of(start)
             factor = design.factor(design.gram(weights), ridge)
 
@@ -181,19 +181,20 @@ class Newton(AbstractFit):
                 return (gain > enough) & (fraction == 1) & (count < self.iterations)
 
             whole = jnp.ones_like(enough)
-            state = jax.lax.while_loop(goes_well, step, (*state[:3], whole, state[4]))
-            return state[0], state
+            done = jax.lax.while_loop(goes_well, step, (*state[:3], whole, state[4]))
+            return done[0], done[4] > state[4] + 1, done
 
         def go_on(carry):
-            *_, gain, fraction, count = carry[1]
-            return (gain > enough) & (fraction < 1) & (count < self.iterations)
+            _, is_old, (*_, gain, fraction, count) = carry
+            return (fraction < 1) & ((gain > enough) | is_old) & (count < self.iterations)
 
         r = condition.residual(chosen)
         better = objective(chosen, r) < jnp.mean(condition.right**2)
         c, r = jnp.where(better, chosen, 0.0), jnp.where(better, r, condition.right)
         gain = jnp.where(useful, jnp.inf, 0.0).astype(c.dtype)
-        state = (c, r, gain, jnp.zeros_like(gain), jnp.asarray(0))
-        _, (c, *_, count) = jax.lax.while_loop(go_on, improve, (jnp.zeros_like(c), state))
+        state = (c, r, gain, jnp.zeros_like(gain), jnp.zeros((), jnp.int32))
+        start_of_all = (jnp.zeros_like(c), jnp.asarray(False), state)
+        *_, (c, *_, count) = jax.lax.while_loop(go_on, improve, start_of_all)
         return c, count
 
 
@@ -211,7 +212,7 @@ def choose_ridge(
     error falls, as its derivative says, as long as it falls, by enough, and the side stays the
     same. The error is a mean square, none counted as more than that of g: one particle in ten
     thousand with a wrong log f would else decide alone. Where it is no more than rounding of g, by
-    its `precision`, larger ridges are tried.
+    its `precision`, or no less than without a control, larger ridges are tried.
     """
     weights = (jnp.arange(g.size) < fitted).astype(g.dtype)
     counted = (1 - weights) / (g.size - fitted)
@@ -241,7 +242,7 @@ def choose_ridge(
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (c, ridge, error), best)
         falls = better & (jnp.abs(slope) > WORTH)
         toward = jnp.where(falls, jnp.sign(slope), 0).astype(number.dtype)
-        toward = jnp.where((error <= rounding) | ~finite, LARGER, toward)
+        toward = jnp.where((error <= rounding) | ~(error < of_zero), LARGER, toward)
         go_on = (toward != 0) & (toward != -before)
         return number + toward, toward, go_on, jnp.where(finite, c, last), best
 
@@ -251,10 +252,11 @@ def choose_ridge(
 
     zero = jnp.zeros_like(right)
     none = (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype))
-    number = jnp.round(jnp.log10(RIDGES[0] / first)).astype(int)
+    of_zero, _ = held_out(zero, zero)
+    number = jnp.clip(jnp.round(jnp.log10(RIDGES[0] / first)), 0, len(RIDGES) - 1).astype(int)
     start = (number, jnp.zeros_like(number), jnp.asarray(True), zero, none)
     *_, (c, ridge, least) = jax.lax.while_loop(is_left, try_one, start)
-    return c, ridge, least < held_out(zero, zero)[0]
+    return c, ridge, least < of_zero
 
 
 def safe_fraction(matrix: Float[Array, "n d d"], dt: Float[Array, ""]) -> Float[Array, ""]:

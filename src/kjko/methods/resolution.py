@@ -19,7 +19,7 @@ from kjko.bases.dense import Dense
 from kjko.bases.scales import standard
 from kjko.core import Particles, Stage
 from kjko.core.checks import is_traced
-from kjko.core.precision import in_double
+from kjko.core.precision import in_double, with_double
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import some_rows
 from kjko.interfaces import AbstractBasis, AbstractDesign
@@ -173,13 +173,16 @@ def _explained(
     """The coefficients of ĝ: of the basis, and then of φ, in its units, where it is a function of
     its own.
     """
-    with jax.enable_x64(True):
-        basis, stage, potential, values, ridge = in_double((basis, stage, potential, g, ridge))
+
+    def found(*given):
+        basis, stage, potential, values, ridge = in_double(given)
         flat = jnp.zeros_like(stage.v)
         design = basis.design(stage, flat, jnp.zeros((*flat.shape, flat.shape[1]), flat.dtype))
         if isinstance(design, Dense):  # where there are few functions of x
             design = design.with_column(potential)
         return projection(design, values, ridge).astype(g.dtype)
+
+    return with_double(found, basis, stage, potential, g, ridge)
 
 
 def projection(
