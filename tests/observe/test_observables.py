@@ -130,6 +130,17 @@ def test_at_equilibrium_kl_is_zero_without_noise(double):
     assert record_of(problem, particles)["kl_stationary"] == pytest.approx(0, abs=1e-6)
 
 
+def test_missing_mass_in_spite_of_a_particle_that_is_far_off(double):
+    """A fiftieth of the mass is missing; one of 20,000 densities is much too low."""
+    problem = asymmetric_problem(2)
+    particles = kjko.sample(stationary_law(problem), 20_000)
+    log_f = (particles.log_f + 0.02).at[7].add(-8)
+    record = record_of(problem, kjko.Particles(particles.x, particles.v, log_f))
+    assert record["kl_stationary_plain"] == pytest.approx(0.02 - 8 / 20_000, abs=1e-6)
+    assert record["kl_stationary"] == pytest.approx(0, abs=2e-3)
+    assert record["mass_check"] == pytest.approx(np.exp(-0.02) * (1 + np.exp(8) / 20_000), rel=1e-3)
+
+
 def test_averages(double):
     problem = asymmetric_problem(2)
     particles = kjko.sample(problem.law, 50)

@@ -228,14 +228,13 @@ def filling(
     alone, and nothing is done where e^{−g} is carried by less than half of the particles.
     """
     n, p = functions.shape
-    ratio = jnp.exp(jnp.clip(-g, -20.0, 3.0))
+    ratio, weight = ratios(g)
     terms = functions * ratio[:, None]
     missing = jnp.mean(terms, axis=0) - means
     deviations = terms - jnp.mean(terms, axis=0)[None]
     spread = deviations.T @ deviations / n
     chi_square = n * missing @ _solve(spread, missing)
-    carried = jnp.mean(ratio) ** 2 / jnp.mean(ratio**2)
-    certain = jnp.maximum(0.0, 1 - p / chi_square) * jnp.clip(2 * carried - 1, 0.0, 1.0)
+    certain = jnp.maximum(0.0, 1 - p / chi_square) * weight
 
     def better(_, c):
         now = ratio * jnp.exp(jnp.clip(-functions @ c, -2.0, 2.0))
@@ -244,6 +243,17 @@ def filling(
 
     c = jax.lax.fori_loop(0, NEWTON, better, jnp.zeros_like(means))
     return jnp.where(certain > 0, certain * c, 0.0)
+
+
+def ratios(g: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+    """f∞/f = e^{−g} at the particles, and the weight (2 n_e/n − 1)₊ that a mean of it has.
+
+    n_e = (Σ e^{−g})²/Σ e^{−2g} of n particles carry it. No ratio is above e³: a single particle
+    whose log f is much too low would be all of the sum.
+    """
+    ratio = jnp.exp(jnp.clip(-g, -20.0, 3.0))
+    carried = jnp.mean(ratio) ** 2 / jnp.mean(ratio**2)
+    return ratio, jnp.clip(2 * carried - 1, 0.0, 1.0)
 
 
 def _normal(functions: Float[Array, "n p"], weights: Float[Array, " n"]) -> Float[Array, "p p"]:

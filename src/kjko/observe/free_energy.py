@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from kjko.core import State
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
+from kjko.methods.resolution import ratios
 from kjko.observe.start import Start
 from kjko.problem import Problem
 
@@ -25,9 +26,9 @@ class Entropies(AbstractObservable):
 
     `mass_check`: E_f[f∞/f], which is one for the density that the particles are a sample of. What
     it lacks is the part of phase space that the equation has filled and the particles have not; the
-    density is lower by that factor, and log `mass_check` is added to log f. Where e^{−g},
-    g = log f − log f∞, is carried by few particles, n_e = (Σe^{−g})²/Σe^{−2g} < n, it is added with
-    the weight (2 n_e/n − 1)₊.
+    density is lower by that factor, whose logarithm is added to log f. There no particle's f∞/f
+    counts for more than e³, and where few particles carry it, n_e = (Σ f∞/f)²/Σ (f∞/f)² < n, it is
+    added with the weight (2 n_e/n − 1)₊.
     """
 
     log_normaliser: np.ndarray | None = None  # an array, of which no program is compiled anew
@@ -97,9 +98,7 @@ def _missing(problem: Problem, state: State, log_normaliser: Array) -> dict[str,
     particles = state.particles
     potential = jax.vmap(lambda x: problem.flow.potential_energy(state.field, x))(particles.x)
     energy = 0.5 * jnp.sum(particles.v**2, axis=-1) + potential
-    log_ratio = -(particles.log_f + energy / jnp.asarray(problem.temperature) + log_normaliser)
-    log_n = jnp.log(log_ratio.size)
-    log_mass = jax.nn.logsumexp(log_ratio) - log_n
-    effective = jnp.exp(2 * log_mass - jax.nn.logsumexp(2 * log_ratio) + log_n)  # n_e/n
-    weight = jnp.clip(2 * effective - 1, 0.0, 1.0)
-    return {"mass": jnp.exp(log_mass), "missing": jnp.where(weight > 0, weight * log_mass, 0.0)}
+    g = particles.log_f + energy / jnp.asarray(problem.temperature) + log_normaliser
+    ratio, weight = ratios(g)
+    missing = jnp.where(weight > 0, weight * jnp.log(jnp.mean(ratio)), 0.0)
+    return {"mass": jnp.mean(jnp.exp(-g)), "missing": missing}
