@@ -174,8 +174,12 @@ def test_particles_from_a_file(tmp_path):
 
 def test_titles_tell_what_was_set():
     title = small("landau-1d", "problem.collision_rate=0.02", "solver.time_step=0.1").title
-    assert title.endswith("; problem.collision_rate = 0.02; solver.time_step = 0.1") or (
-        title.endswith("; collision_rate = 0.02; time_step = 0.1")
+    assert title.endswith("; collision_rate = 0.02; time_step = 0.1")
+    table = "problem.law.velocity={means=[[1.0, 0.0], [-1.0, 0.0]], widths=[2.0, 2.0]}"
+    title = small("rotated-well-2d", table, "solver.control.kind=splines").title
+    assert title.endswith(
+        "; law.velocity.means = [[1.0, 0.0], [-1.0, 0.0]]; law.velocity.widths = [2.0, 2.0];"
+        " control.kind = splines"
     )
     assert small("landau-1d", "title=mine", "problem.collision_rate=0.02").title == "mine"
 

@@ -67,7 +67,7 @@ def parse_toml(text: str, name: str, overrides: list[str] | None = None) -> Case
     except ValidationError as error:
         raise BadInput(_explain(max(error.errors(), key=_weight), data)) from None
     case = _with_functions_of_all_coordinates(case)
-    return _titled(case, [key for key, _ in changes])
+    return _titled(case, [leaf for path, value in changes for leaf in _leaves(path, value)])
 
 
 def _with_functions_of_all_coordinates(case: Case) -> Case:
@@ -96,6 +96,13 @@ def _titled(case: Case, changed: list[list[str]]) -> Case:
         text = str(value.get("kind") if isinstance(value, dict) else value)
         told.append(f"{'.'.join(path[1:])} = {text[:TITLE_VALUE]}")
     return case.model_copy(update={"title": "; ".join([case.title, *told])}) if told else case
+
+
+def _leaves(path: list[str], value: Any) -> list[list[str]]:
+    """The keys that a value sets, a table's own ones among them."""
+    if not isinstance(value, dict):
+        return [path]
+    return [leaf for key, inner in value.items() for leaf in _leaves([*path, key], inner)]
 
 
 def _parse_override(override: str) -> tuple[list[str], Any]:
