@@ -181,6 +181,10 @@ def test_titles_tell_what_was_set():
         "; law.velocity.means = [[1.0, 0.0], [-1.0, 0.0]]; law.velocity.widths = [2.0, 2.0];"
         " control.kind = splines"
     )
+    emptied = small("gaussian-1d-paper", "solver.control={}").title
+    assert emptied.endswith("; control = splines")
+    twice = ["solver.control={kind='ridges'}", "solver.control.kind=splines"]
+    assert small("rotated-well-2d", *twice).title.count("control.kind") == 1
     assert small("landau-1d", "title=mine", "problem.collision_rate=0.02").title == "mine"
 
 

@@ -133,24 +133,46 @@ def test_newton_is_the_implicit_euler_step(basis, d, error, double, exact_solves
     assert int(info.iterations) <= 16
 
 
-def test_the_tolerance_holds_where_the_factor_is_of_blocks(double):
-    """Two pairs, a law that is no Gaussian: no step ends the iteration by being a poor one."""
+def test_rough_steps_end_where_exact_ones_do(double, monkeypatch):
+    """Two pairs, a law that is no Gaussian, a factor of the blocks of the pairs alone."""
     _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=1500, rate=1.0)
     bump = 0.3 * np.sin(stage.x[:, 0] + stage.v[:, 1])
     stage = eqx.tree_at(lambda s: s.log_f, stage, stage.log_f + bump)
     condition, zero, start = start_of(Splines(2, (12, 6)), subproblem, stage)
     ridge, whole = jnp.asarray(1e-3), np.mean(np.asarray(condition.right) ** 2)
 
-    @jax.jit
-    def left(tolerance):
-        fit = Newton(tolerance=tolerance, iterations=200)
-        c, count = fit._iterate(condition, start, ridge, zero, jnp.asarray(True))
+    def left(roughly):
+        monkeypatch.setattr(newton_module, "ROUGHLY", roughly)
+        given = (start, ridge, zero, jnp.asarray(True))
+        c, count = jax.jit(lambda given: Newton()._iterate(condition, *given))(given)
         return jnp.mean(condition.residual(c) ** 2) + c @ start.penalty(c, ridge), count
 
-    tolerance = Newton().tolerance
-    (by_default, some), (least, many) = left(tolerance), left(1e-7)
-    assert some <= many < 200
-    assert 0 <= by_default - least < 2 * tolerance**2 * whole
+    (rough, some), (exact, few) = left(newton_module.ROUGHLY), left(1e-12)
+    assert few <= some < Newton().iterations
+    assert abs(rough - exact) < 2 * Newton().tolerance ** 2 * whole
+
+
+class Bent(eqx.Module):
+    """r(c) = 1 − c + 0.7c², the same at four particles: the slope at 0 is soon no good."""
+
+    right: jax.Array = eqx.field(converter=jnp.asarray)
+
+    def residual(self, c):
+        return self.right * (1 - c[0] + 0.7 * c[0] ** 2)
+
+    def linearise(self, c):
+        column = self.right[:, None] * (1 - 1.4 * c[0])
+        return Dense(column, jnp.zeros(1), jnp.asarray(1e-12))
+
+
+@pytest.mark.parametrize("chosen", [0.0, 1.0])
+def test_a_matrix_that_brings_nothing_more_is_taken_anew(chosen, double):
+    """With the slope at zero the iteration stays at c = 1, where the residual is 0.7."""
+    condition = Bent(np.ones(4))
+    start, given = condition.linearise(jnp.zeros(1)), (jnp.asarray([chosen]), jnp.asarray(True))
+    c, count = Newton()._iterate(condition, start, jnp.asarray(1e-3), *given)
+    assert float(c[0]) == pytest.approx(1 / 1.4, abs=0.02)
+    assert int(count) < Newton().iterations
 
 
 def test_the_next_search_begins_at_the_ridge_of_the_last(monkeypatch):

@@ -60,7 +60,7 @@ def test_voids_are_filled():
     normaliser = np.mean(0.8 + 0.15 * np.tanh(rng.normal(size=400_000)))
     g = jnp.full(v.size, -np.log(normaliser))  # log f − log f∞ on a tooth
     functions = jnp.asarray(np.column_stack([np.ones(v.size), v, v**2]), jnp.float32)
-    c = filling(functions, g.astype(jnp.float32), jnp.asarray([1.0, 0.0, 1.0]))
+    c = filling(functions, jnp.exp(-g).astype(jnp.float32), jnp.asarray([1.0, 0.0, 1.0]), 1.0)
     expected = np.log(0.8 + 0.15 * np.tanh(v))  # what is missing of a smooth density
     error = np.asarray(functions @ c) - expected
     assert np.sqrt(np.mean(error**2)) < 0.25 * np.std(expected) + 0.01
@@ -74,9 +74,69 @@ def test_noise_is_left_alone():
         basis = Quadratics(1)
         values = jax.vmap(basis.values)(jnp.asarray(z[:, :1]), jnp.asarray(z[:, 1:]))
         means = jnp.asarray([1.0, 0.0, 0.0, 1.0, 0.0, 1.0])
-        c = filling(values, jnp.zeros(4000), means)
+        c = filling(values, jnp.ones(4000), means, 1.0)
         moved.append(float(jnp.std(values @ c)))
     assert np.median(moved) < 0.005  # noise alone would make it √(6/4000) = 0.04
+
+
+WELLS = {  # two of them, left and right of 0, or of 1 in the box
+    "confined": (kjko.DoubleWell(), None),
+    "in a box": (kjko.Cosine(np.array([2.0]), 1.0, mode=2), kjko.Box(np.array([2.0]))),
+}
+
+
+def in_wells(kind, share, number=10_000):
+    """Of f∞ in the right well, and a `share` in the left one; the problem, particles, f/f∞."""
+    potential, box = WELLS[kind]
+    collisions = kjko.FokkerPlanck(1.0, 0.1)
+    problem = kjko.Problem(kjko.External(potential), collisions, box=box)
+    rng = np.random.default_rng(5)
+    nodes = np.linspace(0, 2, 4001) if box is None else np.linspace(1, 2, 2001)
+    weights = np.exp(-10 * np.asarray(jax.vmap(potential)(jnp.asarray(nodes[:, None]))))
+    x = rng.choice(nodes, number, p=weights / weights.sum())
+    is_left = rng.uniform(size=number) < share
+    x = np.where(is_left, -x if box is None else x - 1, x)[:, None]
+    v = np.sqrt(0.1) * rng.normal(size=(number, 1))
+    return problem, x, v, 2 * np.where(is_left, share, 1 - share)
+
+
+@pytest.mark.parametrize("share", [0.0, 3e-4, 1e-2])
+@pytest.mark.parametrize("kind", WELLS)
+def test_a_well_that_nothing_has_reached_is_no_void(kind, share, double):
+    """The relative entropy is log 2 there, near enough, and log f stays as it is."""
+    problem, x, v, ratio = in_wells(kind, share)
+    particles = kjko.Particles(x, v, np.zeros(len(x)))
+    known = Equilibrium.of(problem, particles)
+    energy = 0.5 * v[:, 0] ** 2 + np.asarray(jax.vmap(problem.flow.given_potential)(particles.x))
+    log_f = jnp.asarray(np.log(ratio) - energy / 0.1) - known.log_normaliser
+    particles = kjko.Particles(x, v, log_f)
+    _, weight = known.ratios(particles.x, jnp.log(ratio))
+    assert float(weight) < 0.02
+    stage = collision_stage(problem, particles)
+    basis = kjko.Splines(1, (12, 6)).adapt(stage)
+    at = (stage, basis, jnp.asarray(1e-5), known, jnp.asarray(0.1), jax.random.key(1))
+    _, moved = resolution(*at)
+    assert abs(jnp.mean(moved - log_f)) < 5e-3  # 0.07 if what is missing were filled
+
+
+@pytest.mark.parametrize("kind", WELLS)
+def test_voids_among_particles_of_both_wells_are_seen(kind, double):
+    """An eighth of the bins in v are empty."""
+    problem, x, v, ratio = in_wells(kind, 0.5)
+    kept = (v[:, 0] / 0.002) % 1 > 1 / 8
+    known = Equilibrium.of(problem, kjko.Particles(x, v, np.zeros(len(x))))
+    found, weight = known.ratios(jnp.asarray(x[kept]), jnp.log(ratio[kept] * 8 / 7))
+    assert float(jnp.mean(found)) == pytest.approx(7 / 8)
+    assert float(weight) > 0.9
+
+
+@pytest.mark.parametrize("far", [5.0, 25.0, 1e3])
+def test_far_from_rest_nothing_is_said_to_be_missing(far):
+    """Cold particles: all have the same f∞/f, and it is next to nothing."""
+    problem, x, *_ = in_wells("confined", 0.5)
+    known = Equilibrium.of(problem, kjko.Particles(x, x, x[:, 0]))
+    _, weight = known.ratios(jnp.asarray(x, jnp.float32), jnp.full(len(x), far, jnp.float32))
+    assert float(weight) < 0.05
 
 
 @pytest.mark.parametrize("d", [1, 2])

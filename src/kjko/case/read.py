@@ -67,7 +67,8 @@ def parse_toml(text: str, name: str, overrides: list[str] | None = None) -> Case
     except ValidationError as error:
         raise BadInput(_explain(max(error.errors(), key=_weight), data)) from None
     case = _with_functions_of_all_coordinates(case)
-    return _titled(case, [leaf for path, value in changes for leaf in _leaves(path, value)])
+    leaves = (tuple(leaf) for path, value in changes for leaf in _leaves(path, value))
+    return _titled(case, list(dict.fromkeys(leaves)))
 
 
 def _with_functions_of_all_coordinates(case: Case) -> Case:
@@ -84,9 +85,9 @@ def _with_functions_of_all_coordinates(case: Case) -> Case:
     return case.model_copy(update={"solver": solver.model_copy(update=trained)})
 
 
-def _titled(case: Case, changed: list[list[str]]) -> Case:
+def _titled(case: Case, changed: list[tuple[str, ...]]) -> Case:
     """With what was set of the equation and the solver added to a title that says otherwise."""
-    if ["title"] in changed:
+    if ("title",) in changed:
         return case
     told = []
     for path in sorted(path for path in changed if path[0] in ("problem", "solver")):
@@ -100,7 +101,7 @@ def _titled(case: Case, changed: list[list[str]]) -> Case:
 
 def _leaves(path: list[str], value: Any) -> list[list[str]]:
     """The keys that a value sets, a table's own ones among them."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not value:
         return [path]
     return [leaf for key, inner in value.items() for leaf in _leaves([*path, key], inner)]
 

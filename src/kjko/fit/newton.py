@@ -180,9 +180,10 @@ class Newton(AbstractFit):
                 *_, gain, fraction, count = carry
                 return (gain > enough) & (fraction == 1) & (count < self.iterations)
 
-            whole = jnp.ones_like(enough)
-            done = jax.lax.while_loop(goes_well, step, (*state[:3], whole, state[4]))
-            return done[0], done[4] > state[4] + 1, done
+            not_yet = (jnp.full_like(enough, jnp.inf), jnp.ones_like(enough))  # gain, fraction
+            done = jax.lax.while_loop(goes_well, step, (*state[:2], *not_yet, state[4]))
+            is_old = (done[4] > state[4] + 1) | jnp.any(at != state[0])
+            return done[0], is_old, done
 
         def go_on(carry):
             _, is_old, (*_, gain, fraction, count) = carry

@@ -7,6 +7,9 @@ the resolution in v, and fills the voids. Both are done here to log f, at the ra
 stay where they are. What is carried then is the density as far as it is resolved.
 """
 
+import math
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -24,7 +27,7 @@ from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import some_rows
 from kjko.interfaces import AbstractBasis, AbstractDesign
 from kjko.problem import Problem
-from kjko.reference import stationary
+from kjko.reference import Stationary, stationary
 from kjko.splitting.transport import BLOCK
 
 ITERATIONS, NEWTON = 3, 6  # of the projection, at most, and of what is filled
@@ -32,14 +35,19 @@ TOLERANCE = 1e-2  # of the projection: the last change, relative to the first so
 RIDGE = 1e-5  # of functions scaled to unit mean square
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of
 PARTICLES = 50_000  # on which coefficients are found
+LARGEST_RATIO = math.exp(3.0)  # of f∞/f: a particle whose log f is far too low would be all of it
+SLABS = 8  # of x, along each coordinate
 
 
 class Equilibrium(eqx.Module):
-    """f∞ = exp(−(½|v|² + φ(x))/T₀)/Z by its normaliser and its first two moments in x."""
+    """f∞ = exp(−(½|v|² + φ(x))/T₀)/Z by its normaliser, its first two moments in x, and the `edges`
+    between slabs of x with equal shares of it.
+    """
 
     log_normaliser: Float[Array, ""]
     mean: Float[Array, " d_x"]
     covariance: Float[Array, "d_x d_x"]
+    edges: Float[Array, "d_x k"]
     temperature: Float[Array, ""]
     periodic: bool = eqx.field(static=True)
 
@@ -50,11 +58,39 @@ class Equilibrium(eqx.Module):
             return None
         with jax.ensure_compile_time_eval():  # of numbers, also where a state is only outlined
             law = stationary(problem, particles.x.shape[1], particles.v.shape[1])
-        if law is None:
-            return None
-        numbers = (law.log_normaliser, law.mean, law.covariance, problem.temperature)
-        dtype = particles.v.dtype
-        return cls(*(jnp.asarray(n, dtype) for n in numbers), periodic=problem.box is not None)
+        return None if law is None else cls.by(law, problem, particles.v.dtype)
+
+    @classmethod
+    def by(cls, law: Stationary, problem: Problem, dtype: Any) -> "Equilibrium":
+        """The stationary law of a problem as arrays."""
+        moments = (law.log_normaliser, law.mean, law.covariance, law.quantiles(SLABS))
+        arrays = (jnp.asarray(n, dtype) for n in (*moments, problem.temperature))
+        return cls(*arrays, periodic=problem.box is not None)
+
+    def ratios(
+        self, x: Float[Array, "n d_x"], g: Float[Array, " n"]
+    ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+        """f∞/f = e^{−g} at the particles, and how far their mean m tells of voids among them.
+
+        What m lacks to one is the part of f∞ where no particles are: voids that a density carried
+        by maps does not know of, or else a well that f has not reached. The weight is the product
+        of ((1 − χ²)/(1 + χ²))₊, χ² the mean of (e^{−g} − 1)², which is zero far from f∞, and of
+        (1 − R)₊. R is how much of what is missing is missing from whole slabs of x: with q_i the
+        shares that slabs have of the ratios, and p of f∞, it is Σ (q_i − p)²/p, less chance, over
+        1/m − 1, of the coordinate where it is largest. By Cauchy's and Schwarz' inequality it is at
+        most one, and it is one for a well without particles.
+        """
+        ratio = jnp.minimum(jnp.exp(-g), LARGEST_RATIO)
+        mean, square = jnp.mean(ratio), jnp.mean((ratio - 1) ** 2)
+        near = jnp.clip((1 - square) / (1 + square), 0.0, 1.0)
+        slab = jnp.sum(x[:, :, None] > self.edges[None], axis=2)
+        shares = jax.nn.one_hot(slab, SLABS, dtype=g.dtype)  # (n, d_x, slabs)
+        shares = jnp.einsum("n,nik->ik", ratio, shares) / jnp.sum(ratio)
+        chance = (SLABS - 1) * jnp.mean(ratio**2) / mean**2 / g.size
+        apart = jnp.max(SLABS * jnp.sum((shares - 1 / SLABS) ** 2, axis=1)) - chance
+        elsewhere = jnp.maximum(apart, 0.0) / jnp.abs(1 / mean - 1)
+        weight = near * jnp.clip(1 - elsewhere, 0.0, 1.0)
+        return ratio, jnp.where(weight > 0, weight, 0.0)  # no number where all are far off
 
     def means(self, functions: Quadratics) -> Float[Array, " p"]:
         """∫ Φ f∞."""
@@ -156,7 +192,8 @@ def resolution(
     if equilibrium is not None:
         g = log_f + energy / bath.temperature + equilibrium.log_normaliser
         values = jax.vmap(found.quadratics.values)(some.x, some.v)
-        c = filling(values, g[rows], equilibrium.means(found.quadratics))
+        ratio, weight = equilibrium.ratios(some.x, g[rows])
+        c = filling(values, ratio, equilibrium.means(found.quadratics), weight)
         found = eqx.tree_at(lambda r: r.filling, found, c)
         log_f += found.share(stage) * (jax.vmap(found.quadratics.values)(stage.x, stage.v) @ c)
     lift = jnp.maximum(jnp.mean(log_f - stage.log_f), 0.0)
@@ -218,17 +255,19 @@ def projection(
 
 
 def filling(
-    functions: Float[Array, "n p"], g: Float[Array, " n"], means: Float[Array, " p"]
+    functions: Float[Array, "n p"],
+    ratio: Float[Array, " n"],
+    means: Float[Array, " p"],
+    weight: Float[Array, ""] | float,
 ) -> Float[Array, " p"]:
-    """c with E_f[e^{−g − Φ·c} Φ] = ∫ Φ f∞ = `means`, g = log f − log f∞; as far as it is certain.
+    """c with E_f[(f∞/f) e^{−Φ·c} Φ] = ∫ Φ f∞ = `means`, as far as it is certain, times a `weight`.
 
     For the true density both are the same with c = 0. What is missing in the mean is what the
     equation has filled and the particles have not: the density of the particles, as a sample, is
     lower there. James' and Stein's factor (1 − p/W)₊, W the χ² of what is missing, leaves noise
-    alone, and nothing is done where e^{−g} is carried by less than half of the particles.
+    alone.
     """
     n, p = functions.shape
-    ratio, weight = ratios(g)
     terms = functions * ratio[:, None]
     missing = jnp.mean(terms, axis=0) - means
     deviations = terms - jnp.mean(terms, axis=0)[None]
@@ -243,17 +282,6 @@ def filling(
 
     c = jax.lax.fori_loop(0, NEWTON, better, jnp.zeros_like(means))
     return jnp.where(certain > 0, certain * c, 0.0)
-
-
-def ratios(g: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-    """f∞/f = e^{−g} at the particles, and the weight (2 n_e/n − 1)₊ that a mean of it has.
-
-    n_e = (Σ e^{−g})²/Σ e^{−2g} of n particles carry it. No ratio is above e³: a single particle
-    whose log f is much too low would be all of the sum.
-    """
-    ratio = jnp.exp(jnp.clip(-g, -20.0, 3.0))
-    carried = jnp.mean(ratio) ** 2 / jnp.mean(ratio**2)
-    return ratio, jnp.clip(2 * carried - 1, 0.0, 1.0)
 
 
 def _normal(functions: Float[Array, "n p"], weights: Float[Array, " n"]) -> Float[Array, "p p"]:

@@ -5,12 +5,11 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from kjko.core import State
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
-from kjko.methods.resolution import ratios
+from kjko.methods.resolution import Equilibrium
 from kjko.observe.start import Start
 from kjko.problem import Problem
 
@@ -24,14 +23,12 @@ class Entropies(AbstractObservable):
     the stationary law f∞; null where that is not known. With `_plain` they are Monte Carlo means of
     log f over the particles.
 
-    `mass_check`: E_f[f∞/f], which is one for the density that the particles are a sample of. What
-    it lacks is the part of phase space that the equation has filled and the particles have not; the
-    density is lower by that factor, whose logarithm is added to log f. There no particle's f∞/f
-    counts for more than e³, and where few particles carry it, n_e = (Σ f∞/f)²/Σ (f∞/f)² < n, it is
-    added with the weight (2 n_e/n − 1)₊.
+    `mass_check`: E_f[f∞/f], the share of f∞ where f is not zero. As far as it tells of voids among
+    the particles, which the equation has filled, the density is lower by that factor: its logarithm
+    is added to log f, with the ratios and the weight of `kjko.methods.resolution.Equilibrium`.
     """
 
-    log_normaliser: np.ndarray | None = None  # an array, of which no program is compiled anew
+    at_rest: Equilibrium | None = None  # of arrays, of which no program is compiled anew
     carries_density: bool = True
     keys: ClassVar[tuple[str, ...]] = (
         "entropy",
@@ -45,7 +42,9 @@ class Entropies(AbstractObservable):
 
     def prepare(self, start: Start) -> "Entropies":
         law = start.stationary
-        known = None if law is None else np.asarray(law.log_normaliser)
+        if law is None:
+            return Entropies(None, start.method.carries_density)
+        known = Equilibrium.by(law, start.problem, start.particles.v.dtype)
         return Entropies(known, start.method.carries_density)
 
     def measure(
@@ -59,15 +58,15 @@ class Entropies(AbstractObservable):
             "external": sum((e for name, e in own.items() if name != "field"), jnp.zeros_like(one)),
             "field": own.get("field", jnp.zeros_like(one)),
         }
-        if self.log_normaliser is None or not self.carries_density:
+        if self.at_rest is None or not self.carries_density:
             return measured
-        return measured | _missing(problem, state, jnp.asarray(self.log_normaliser, one.dtype))
+        return measured | _missing(problem, state, self.at_rest)
 
     def record(self, problem: Problem, state: State, measured: Measured) -> Record:
         record: Record = dict.fromkeys(self.keys)
         if not self.carries_density:
             return record
-        known = self.log_normaliser is not None
+        known = self.at_rest is not None
         missing = float(measured["missing"]) if known else 0.0
         better = self._of(problem, measured, missing)
         plain = self._of(problem, measured, 0.0)
@@ -88,17 +87,18 @@ class Entropies(AbstractObservable):
             if problem.flow.conservative:
                 total = mass * energy + float(measured["field"])
                 free_energy = total + temperature * entropy
-            if self.log_normaliser is not None:
-                kl = energy / temperature + log_f + float(self.log_normaliser)
+            if self.at_rest is not None:
+                kl = energy / temperature + log_f + float(self.at_rest.log_normaliser)
         return {"entropy": entropy, "free_energy": free_energy, "kl_stationary": kl}
 
 
-def _missing(problem: Problem, state: State, log_normaliser: Array) -> dict[str, Array]:
-    """`mass`: E_f[f∞/f], and `missing`: its logarithm, as far as it can be relied on."""
+def _missing(problem: Problem, state: State, at_rest: Equilibrium) -> dict[str, Array]:
+    """`mass`: E_f[f∞/f], and `missing`: its logarithm, as far as it tells of voids."""
     particles = state.particles
     potential = jax.vmap(lambda x: problem.flow.potential_energy(state.field, x))(particles.x)
     energy = 0.5 * jnp.sum(particles.v**2, axis=-1) + potential
-    g = particles.log_f + energy / jnp.asarray(problem.temperature) + log_normaliser
-    ratio, weight = ratios(g)
+    g = particles.log_f + energy / jnp.asarray(problem.temperature) + at_rest.log_normaliser
+    ratio, weight = at_rest.ratios(particles.x, g)
     missing = jnp.where(weight > 0, weight * jnp.log(jnp.mean(ratio)), 0.0)
-    return {"mass": jnp.mean(jnp.exp(-g)), "missing": missing}
+    mass = jnp.exp(jax.nn.logsumexp(-g) - jnp.log(g.size))
+    return {"mass": mass, "missing": missing}

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.integrate import cumulative_trapezoid
 
 from kjko.flow.potentials import AbstractSeparable, Quadratic
 from kjko.problem import Problem
@@ -33,6 +34,17 @@ class Stationary(NamedTuple):
     marginals: Float[np.ndarray, "d m"]
     mean: Float[np.ndarray, " d"]
     covariance: Float[np.ndarray, "d d"]
+
+    def quantiles(self, number: int) -> Float[np.ndarray, "d k"]:
+        """The values of each coordinate of x that part the law in so many equal shares."""
+        parts = np.arange(1, number) / number
+
+        def of_coordinate(x, density):
+            below = cumulative_trapezoid(density, x, initial=0.0)
+            return np.interp(parts, below / below[-1], x)
+
+        pairs = zip(self.nodes, self.marginals, strict=True)
+        return np.stack([of_coordinate(*pair) for pair in pairs])
 
 
 def stationary(
