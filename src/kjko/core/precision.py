@@ -30,7 +30,10 @@ def in_precision(tree: Any, dtype: Any) -> Any:
 
 
 def with_double(function: Callable[..., Any], *args: Any) -> Any:
-    """function(*args), run where float64 is enabled; it casts what it is given and its result.
+    """function(*args), run where float64 is enabled.
+
+    The function itself casts what it is given, and its result. What it closes over must not be
+    traced: only `args` are differentiated and mapped.
 
     Where float64 is not enabled, jax forms the `vmap` and the `jvp` of what is in a loop from the
     program as it was written down, and reads numbers in float64 as float32. So they are formed here
