@@ -81,39 +81,47 @@ def test_noise_is_left_alone():
 
 WELLS = {  # two of them, left and right of 0, or of 1 in the box
     "confined": (kjko.DoubleWell(), None),
+    "uneven, coupled": (kjko.Expression("(x1**2 - 1)**2 + 0.05*x1 + 0.5*(x2 - x1)**2", 2), None),
     "in a box": (kjko.Cosine(np.array([2.0]), 1.0, mode=2), kjko.Box(np.array([2.0]))),
 }
 
 
 def in_wells(kind, share, number=10_000):
-    """Of f∞ in the right well, and a `share` in the left one; the problem, particles, f/f∞."""
+    """A `share` of f in the left well, f∞'s own if None; the problem, particles, f/f∞ at them."""
     potential, box = WELLS[kind]
-    collisions = kjko.FokkerPlanck(1.0, 0.1)
-    problem = kjko.Problem(kjko.External(potential), collisions, box=box)
+    d = 2 if kind == "uneven, coupled" else 1
+    problem = kjko.Problem(kjko.External(potential), kjko.FokkerPlanck(1.0, 0.1), box=box)
     rng = np.random.default_rng(5)
-    nodes = np.linspace(0, 2, 4001) if box is None else np.linspace(1, 2, 2001)
-    weights = np.exp(-10 * np.asarray(jax.vmap(potential)(jnp.asarray(nodes[:, None]))))
-    x = rng.choice(nodes, number, p=weights / weights.sum())
-    is_left = rng.uniform(size=number) < share
-    x = np.where(is_left, -x if box is None else x - 1, x)[:, None]
-    v = np.sqrt(0.1) * rng.normal(size=(number, 1))
-    return problem, x, v, 2 * np.where(is_left, share, 1 - share)
+    nodes, middle = (
+        (np.linspace(-2, 2, 8001), 0.0) if box is None else (np.linspace(0, 2, 4001), 1.0)
+    )
+    lowest = np.repeat(nodes[:, None], d, axis=1)  # φ is least at x₂ = x₁
+    weights = np.exp(-10 * np.asarray(jax.vmap(potential)(jnp.asarray(lowest))))
+    weights /= weights.sum()
+    of_left = weights[nodes < middle].sum()
+    share = of_left if share is None else share
+    f_over = np.where(nodes < middle, share / of_left, (1 - share) / (1 - of_left))
+    at = rng.choice(len(nodes), number, p=f_over * weights / (f_over * weights).sum())
+    x = np.repeat(nodes[at, None], d, axis=1)
+    x[:, 1:] += np.sqrt(0.1) * rng.normal(size=(number, d - 1))
+    return problem, x, np.sqrt(0.1) * rng.normal(size=(number, d)), f_over[at]
 
 
 @pytest.mark.parametrize("share", [0.0, 3e-4, 1e-2])
 @pytest.mark.parametrize("kind", WELLS)
 def test_a_well_that_nothing_has_reached_is_no_void(kind, share, double):
-    """The relative entropy is log 2 there, near enough, and log f stays as it is."""
+    """The relative entropy is that of the shares of the wells, and log f stays as it is."""
     problem, x, v, ratio = in_wells(kind, share)
     particles = kjko.Particles(x, v, np.zeros(len(x)))
     known = Equilibrium.of(problem, particles)
-    energy = 0.5 * v[:, 0] ** 2 + np.asarray(jax.vmap(problem.flow.given_potential)(particles.x))
+    potential = np.asarray(jax.vmap(problem.flow.given_potential)(particles.x))
+    energy = 0.5 * np.sum(v**2, axis=1) + potential
     log_f = jnp.asarray(np.log(ratio) - energy / 0.1) - known.log_normaliser
     particles = kjko.Particles(x, v, log_f)
     _, weight = known.ratios(particles.x, jnp.log(ratio))
     assert float(weight) < 0.02
     stage = collision_stage(problem, particles)
-    basis = kjko.Splines(1, (12, 6)).adapt(stage)
+    basis = kjko.Splines(x.shape[1], (12, 6)).adapt(stage)
     at = (stage, basis, jnp.asarray(1e-5), known, jnp.asarray(0.1), jax.random.key(1))
     _, moved = resolution(*at)
     assert abs(jnp.mean(moved - log_f)) < 5e-3  # 0.07 if what is missing were filled
@@ -122,7 +130,7 @@ def test_a_well_that_nothing_has_reached_is_no_void(kind, share, double):
 @pytest.mark.parametrize("kind", WELLS)
 def test_voids_among_particles_of_both_wells_are_seen(kind, double):
     """An eighth of the bins in v are empty."""
-    problem, x, v, ratio = in_wells(kind, 0.5)
+    problem, x, v, ratio = in_wells(kind, None)
     kept = (v[:, 0] / 0.002) % 1 > 1 / 8
     known = Equilibrium.of(problem, kjko.Particles(x, v, np.zeros(len(x))))
     found, weight = known.ratios(jnp.asarray(x[kept]), jnp.log(ratio[kept] * 8 / 7))
@@ -133,7 +141,7 @@ def test_voids_among_particles_of_both_wells_are_seen(kind, double):
 @pytest.mark.parametrize("far", [5.0, 25.0, 1e3])
 def test_far_from_rest_nothing_is_said_to_be_missing(far):
     """Cold particles: all have the same f∞/f, and it is next to nothing."""
-    problem, x, *_ = in_wells("confined", 0.5)
+    problem, x, *_ = in_wells("confined", None)
     known = Equilibrium.of(problem, kjko.Particles(x, x, x[:, 0]))
     _, weight = known.ratios(jnp.asarray(x, jnp.float32), jnp.full(len(x), far, jnp.float32))
     assert float(weight) < 0.05

@@ -36,7 +36,7 @@ RIDGE = 1e-5  # of functions scaled to unit mean square
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of
 PARTICLES = 50_000  # on which coefficients are found
 LARGEST_RATIO = math.exp(3.0)  # of f∞/f: a particle whose log f is far too low would be all of it
-SLABS = 8  # of x, along each coordinate
+SLABS = 16  # of x, along each coordinate
 
 
 class Equilibrium(eqx.Module):
@@ -63,9 +63,9 @@ class Equilibrium(eqx.Module):
     @classmethod
     def by(cls, law: Stationary, problem: Problem, dtype: Any) -> "Equilibrium":
         """The stationary law of a problem as arrays."""
-        moments = (law.log_normaliser, law.mean, law.covariance, law.quantiles(SLABS))
-        arrays = (jnp.asarray(n, dtype) for n in (*moments, problem.temperature))
-        return cls(*arrays, periodic=problem.box is not None)
+        edges = law.quantiles(np.arange(1, SLABS) / SLABS)
+        numbers = (law.log_normaliser, law.mean, law.covariance, edges, problem.temperature)
+        return cls(*(jnp.asarray(n, dtype) for n in numbers), periodic=problem.box is not None)
 
     def ratios(
         self, x: Float[Array, "n d_x"], g: Float[Array, " n"]
@@ -75,21 +75,21 @@ class Equilibrium(eqx.Module):
         What m lacks to one is the part of f∞ where no particles are: voids that a density carried
         by maps does not know of, or else a well that f has not reached. The weight is the product
         of ((1 − χ²)/(1 + χ²))₊, χ² the mean of (e^{−g} − 1)², which is zero far from f∞, and of
-        (1 − R)₊. R is how much of what is missing is missing from whole slabs of x: with q_i the
+        (1 − 2R)₊. R is how much of what is missing is missing from whole slabs of x: with q_i the
         shares that slabs have of the ratios, and p of f∞, it is Σ (q_i − p)²/p, less chance, over
         1/m − 1, of the coordinate where it is largest. By Cauchy's and Schwarz' inequality it is at
-        most one, and it is one for a well without particles.
+        most one, and it is one for a well without particles that is made of whole slabs.
         """
         ratio = jnp.minimum(jnp.exp(-g), LARGEST_RATIO)
         mean, square = jnp.mean(ratio), jnp.mean((ratio - 1) ** 2)
         near = jnp.clip((1 - square) / (1 + square), 0.0, 1.0)
         slab = jnp.sum(x[:, :, None] > self.edges[None], axis=2)
-        shares = jax.nn.one_hot(slab, SLABS, dtype=g.dtype)  # (n, d_x, slabs)
-        shares = jnp.einsum("n,nik->ik", ratio, shares) / jnp.sum(ratio)
+        is_in = slab[:, :, None] == jnp.arange(SLABS)[None, None]
+        shares = jnp.mean(jnp.where(is_in, ratio[:, None, None], 0.0), axis=0) / mean
         chance = (SLABS - 1) * jnp.mean(ratio**2) / mean**2 / g.size
         apart = jnp.max(SLABS * jnp.sum((shares - 1 / SLABS) ** 2, axis=1)) - chance
         elsewhere = jnp.maximum(apart, 0.0) / jnp.abs(1 / mean - 1)
-        weight = near * jnp.clip(1 - elsewhere, 0.0, 1.0)
+        weight = near * jnp.clip(1 - 2 * elsewhere, 0.0, 1.0)
         return ratio, jnp.where(weight > 0, weight, 0.0)  # no number where all are far off
 
     def means(self, functions: Quadratics) -> Float[Array, " p"]:

@@ -35,14 +35,11 @@ def bins_of(problem: Problem, particles: Particles, law: Stationary | None) -> B
         low, high = np.zeros_like(low), np.asarray(problem.box.length, dtype=float)
     if law is None:
         return Bins(np.linspace(low, high, NUMBER + 1, axis=1), v_edges, None, v_mass)
-    steps = np.diff(law.nodes, axis=1)
-    middle = 0.5 * (law.marginals[:, 1:] + law.marginals[:, :-1])
-    cumulative = np.pad(np.cumsum(middle * steps, axis=1), ((0, 0), (1, 0)))
     if problem.box is None:
-        bulk = _interpolate(np.tile([1e-5, 1 - 1e-5], (len(low), 1)), cumulative, law.nodes)
+        bulk = law.quantiles(np.array([1e-5, 1 - 1e-5]))
         low, high = np.minimum(low, bulk[:, 0]), np.maximum(high, bulk[:, 1])
     x_edges = np.linspace(low, high, NUMBER + 1, axis=1)
-    at_edges = _interpolate(x_edges[:, 1:-1], law.nodes, cumulative)
+    at_edges = law.distribution(x_edges[:, 1:-1])
     return Bins(x_edges, v_edges, np.diff(at_edges, prepend=0.0, append=1.0), v_mass)
 
 
@@ -55,11 +52,6 @@ def _of_velocities(problem: Problem, v: np.ndarray) -> tuple[np.ndarray, np.ndar
     if not known:
         return edges, None
     return edges, np.diff(norm.cdf(edges[:, 1:-1], scale=width), prepend=0.0, append=1.0)
-
-
-def _interpolate(points: np.ndarray, nodes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Linear interpolation row by row."""
-    return np.stack([np.interp(*row) for row in zip(points, nodes, values, strict=True)])
 
 
 def histogram(

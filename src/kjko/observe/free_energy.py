@@ -41,10 +41,8 @@ class Entropies(AbstractObservable):
     )
 
     def prepare(self, start: Start) -> "Entropies":
-        law = start.stationary
-        if law is None:
-            return Entropies(None, start.method.carries_density)
-        known = Equilibrium.by(law, start.problem, start.particles.v.dtype)
+        law, dtype = start.stationary, start.particles.v.dtype
+        known = None if law is None else Equilibrium.by(law, start.problem, dtype)
         return Entropies(known, start.method.carries_density)
 
     def measure(

@@ -35,16 +35,19 @@ class Stationary(NamedTuple):
     mean: Float[np.ndarray, " d"]
     covariance: Float[np.ndarray, "d d"]
 
-    def quantiles(self, number: int) -> Float[np.ndarray, "d k"]:
-        """The values of each coordinate of x that part the law in so many equal shares."""
-        parts = np.arange(1, number) / number
+    def distribution(self, x: Float[np.ndarray, "d k"]) -> Float[np.ndarray, "d k"]:
+        """The share of the law below these values of each coordinate."""
+        rows = zip(x, self.nodes, self._below_nodes, strict=True)
+        return np.stack([np.interp(*row) for row in rows])
 
-        def of_coordinate(x, density):
-            below = cumulative_trapezoid(density, x, initial=0.0)
-            return np.interp(parts, below / below[-1], x)
+    def quantiles(self, shares: Float[np.ndarray, " k"]) -> Float[np.ndarray, "d k"]:
+        """The values of each coordinate with these shares of the law below them."""
+        rows = zip(self._below_nodes, self.nodes, strict=True)
+        return np.stack([np.interp(shares, *row) for row in rows])
 
-        pairs = zip(self.nodes, self.marginals, strict=True)
-        return np.stack([of_coordinate(*pair) for pair in pairs])
+    @property
+    def _below_nodes(self) -> Float[np.ndarray, "d m"]:
+        return cumulative_trapezoid(self.marginals, self.nodes, axis=1, initial=0.0)
 
 
 def stationary(
