@@ -79,17 +79,16 @@ def test_noise_is_left_alone():
     assert np.median(moved) < 0.005  # noise alone would make it √(6/4000) = 0.04
 
 
-WELLS = {  # two of them, left and right of 0, or of 1 in the box
-    "confined": (kjko.DoubleWell(), None),
-    "uneven, coupled": (kjko.Expression("(x1**2 - 1)**2 + 0.05*x1 + 0.5*(x2 - x1)**2", 2), None),
-    "in a box": (kjko.Cosine(np.array([2.0]), 1.0, mode=2), kjko.Box(np.array([2.0]))),
+WELLS = {  # two of them, left and right of 0, or of 1 in the box; and the dimension
+    "confined": (kjko.DoubleWell(), None, 1),
+    "uneven, coupled": (kjko.Expression("(x1**2 - 1)**2 + 0.05*x1 + 0.5*(x2 - x1)**2", 2), None, 2),
+    "in a box": (kjko.Cosine(np.array([2.0]), 1.0, mode=2), kjko.Box(np.array([2.0])), 1),
 }
 
 
 def in_wells(kind, share, number=10_000):
     """A `share` of f in the left well, f∞'s own if None; the problem, particles, f/f∞ at them."""
-    potential, box = WELLS[kind]
-    d = 2 if kind == "uneven, coupled" else 1
+    potential, box, d = WELLS[kind]
     problem = kjko.Problem(kjko.External(potential), kjko.FokkerPlanck(1.0, 0.1), box=box)
     rng = np.random.default_rng(5)
     nodes, middle = (

@@ -76,9 +76,11 @@ class Equilibrium(eqx.Module):
         by maps does not know of, or else a well that f has not reached. The weight is the product
         of ((1 − χ²)/(1 + χ²))₊, χ² the mean of (e^{−g} − 1)², which is zero far from f∞, and of
         (1 − 2R)₊. R is how much of what is missing is missing from whole slabs of x: with q_i the
-        shares that slabs have of the ratios, and p of f∞, it is Σ (q_i − p)²/p, less chance, over
-        1/m − 1, of the coordinate where it is largest. By Cauchy's and Schwarz' inequality it is at
-        most one, and it is one for a well without particles that is made of whole slabs.
+        shares that slabs have of the ratios, and p of f∞, it is Σ (q_i − p)²/p, less twice what
+        chance makes of it, over 1/m − 1, of the coordinate where it is largest. By Cauchy's and
+        Schwarz' inequality it is at most one, and it is one for a well without particles that is
+        made of whole slabs. Less chance once, the weight would go up and down from step to step
+        where little is missing, and the free energy with it.
         """
         ratio = jnp.minimum(jnp.exp(-g), LARGEST_RATIO)
         mean, square = jnp.mean(ratio), jnp.mean((ratio - 1) ** 2)
@@ -87,8 +89,8 @@ class Equilibrium(eqx.Module):
         is_in = slab[:, :, None] == jnp.arange(SLABS)[None, None]
         shares = jnp.mean(jnp.where(is_in, ratio[:, None, None], 0.0), axis=0) / mean
         chance = (SLABS - 1) * jnp.mean(ratio**2) / mean**2 / g.size
-        apart = jnp.max(SLABS * jnp.sum((shares - 1 / SLABS) ** 2, axis=1)) - chance
-        elsewhere = jnp.maximum(apart, 0.0) / jnp.abs(1 / mean - 1)
+        apart = jnp.max(SLABS * jnp.sum((shares - 1 / SLABS) ** 2, axis=1))
+        elsewhere = jnp.maximum(apart - 2 * chance, 0.0) / jnp.abs(1 / mean - 1)
         weight = near * jnp.clip(1 - 2 * elsewhere, 0.0, 1.0)
         return ratio, jnp.where(weight > 0, weight, 0.0)  # no number where all are far off
 
