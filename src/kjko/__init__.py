@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     from kjko.splitting import StrangMidpoint as StrangMidpoint
     from kjko.splitting import SymplecticEuler as SymplecticEuler
     from kjko.splitting import Unsplit as Unsplit
-    from kjko.studies.sweep import open_sweep as open_sweep
+    from kjko.studies.sweep_results import open_sweep as open_sweep
 
 _HOME = {
     "bases": ("FourierHermite", "Quadratics", "RandomTanh", "Ridges", "Splines"),
@@ -142,7 +142,7 @@ _HOME = {
         "SymplecticEuler",
         "Unsplit",
     ),
-    "studies.sweep": ("open_sweep",),
+    "studies.sweep_results": ("open_sweep",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -1,6 +1,7 @@
 """The command `kjko`. Modules that need jax are imported by the commands that need them."""
 
 import contextlib
+import gc
 import logging
 import math
 import sys
@@ -148,10 +149,11 @@ def status(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Tell how far a run is, who runs it, and which of its files are damaged."""
     with _exit_codes():
         from kjko.run.status import status as state_of
-        from kjko.studies import sweep as study
+        from kjko.studies import sweep_results
+        from kjko.studies.sweep import is_sweep, read_sweep
 
-        if study.is_sweep(folder):
-            line, damage = study.status(study.read_sweep(folder))
+        if is_sweep(folder):
+            line, damage = sweep_results.status(read_sweep(folder))
         else:
             line, damage = state_of(_open(folder))
         typer.echo(line)
@@ -163,10 +165,11 @@ def status(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
 def plot(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
     """Draw the figures of a run or a sweep, from its folder alone."""
     with _exit_codes():
-        from kjko.studies import sweep as study
+        from kjko.studies.sweep import is_sweep, read_sweep
+        from kjko.studies.sweep_results import draw
 
-        if study.is_sweep(folder):
-            typer.echo(f"figure: {study.draw(study.read_sweep(folder))}")
+        if is_sweep(folder):
+            typer.echo(f"figure: {draw(read_sweep(folder))}")
         else:
             _draw(folder)
 
@@ -285,6 +288,7 @@ def _set_up_jax(case) -> None:
 
     from kjko.compilation_cache import keep_programs
 
+    gc.freeze()  # what is imported stays: to look through it again takes a tenth of all tracing
     jax.config.update("jax_enable_x64", case.solver.precision == "double")
     if case.output.keep_programs:
         keep_programs()
@@ -327,12 +331,12 @@ def _say(line: str) -> None:
 
 def _tell_sweep(planned, failures: dict[Path, str]) -> None:
     """What a finished sweep has to say."""
-    from kjko.studies import sweep as study
+    from kjko.studies.sweep_results import draw, table, write_table
 
     with exit_at_once(RESUMABLE, f"stopped; `kjko plot {planned.folder}` draws the figure"):
-        typer.echo(study.table(planned))
-        typer.echo(f"table: {study.write_table(planned)}")
-        typer.echo(f"figure: {study.draw(planned)}")
+        typer.echo(table(planned))
+        typer.echo(f"table: {write_table(planned)}")
+        typer.echo(f"figure: {draw(planned)}")
     for folder, failure in failures.items():
         _say(f"kjko: {folder}: {failure}")
     if failures:

@@ -11,7 +11,8 @@ and a fit belong to the methods that learn. A step is
 
 and every part of it is an object with one of the interfaces below. To add one, write a class of
 your own: nothing is asked of it but its contract. `kjko.core` has the data that go through:
-`Particles`, `State`, `Stage`, `Bath`, `Response`.
+`Particles`, `State`, `Stage`, `Bath`, `Response`. What case files call the built-in ones is in
+`kjko.case.parts`.
 
 Symbols: d_x is the number of position and d ≥ d_x of velocity components, n of particles, p of
 coefficients, Δt the time step, φ a potential. Positions move by the first d_x components of v.

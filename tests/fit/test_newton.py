@@ -16,15 +16,9 @@ from kjko.bases.dense import Dense
 from kjko.controls import Gradient
 from kjko.fit import Newton, conjugate_gradients
 from kjko.fit.conjugate_gradients import solve
+from kjko.fit.fractions import DET_MIN, FRACTIONS, safe_fraction
 from kjko.fit.held_out import fitted_first
-from kjko.fit.newton import (
-    DET_MIN,
-    FRACTIONS,
-    RIDGES,
-    WORTH,
-    choose_ridge,
-    safe_fraction,
-)
+from kjko.fit.newton import RIDGES, WORTH, choose_ridge
 from kjko.methods.barrier import BARRIER
 from kjko.methods.optimality import Optimality
 from kjko.splitting.transport import determinant, response

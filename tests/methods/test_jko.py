@@ -17,8 +17,8 @@ from problems import (
 
 import kjko
 from kjko.core import Response
+from kjko.fit.fractions import held_fraction
 from kjko.methods.barrier import BARRIER, extended_log
-from kjko.methods.sequential import held_fraction
 from kjko.simulation import take_step
 from kjko.splitting.transport import move, response
 

@@ -71,7 +71,7 @@ class Table(NamedTuple):
         return along_x.T @ along_x, SMOOTHER_IN_V * along_v.T @ along_v
 
     def rough(self, c: Float[Array, "d columns k"]) -> Float[Array, "d columns k"]:
-        """R c, one difference after the other: in float32 a product with DᵀD would be noise."""
+        """R c, one difference after the other: what they leave of a smooth c is small."""
         in_x = _transposed(jnp.diff(self.extend(c), n=ORDER - 1, axis=1), axis=1)
         in_v = _transposed(jnp.diff(c, n=ORDER - 1, axis=2), axis=2)
         if self.periodic:

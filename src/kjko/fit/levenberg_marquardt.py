@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from kjko.bases.scales import standard
 from kjko.core import Stage
+from kjko.fit.fractions import safe_fraction
 from kjko.fit.held_out import fitted_first, unexplained
-from kjko.fit.newton import safe_fraction
 from kjko.interfaces import (
     CONDITION,
     AbstractCondition,

@@ -1,6 +1,5 @@
 """The fit for controls that are gradients of a linear expansion."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -12,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from kjko.core import Stage
 from kjko.core.precision import in_double, in_precision, with_double
 from kjko.fit.conjugate_gradients import solve
+from kjko.fit.fractions import safe_fraction
 from kjko.fit.held_out import fitted_first, unexplained
 from kjko.interfaces import (
     CONDITION,
@@ -23,15 +23,13 @@ from kjko.interfaces import (
     Control,
     FitInfo,
 )
-from kjko.splitting.transport import determinant, response
+from kjko.splitting.transport import response
 
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
 LARGER = -1  # the way to larger ones
 WORTH = 0.05  # of the held-out error: its derivative in log ridge that is worth another ridge
 ROUNDING = 300.0  # times the precision: the least error that counts, relative to g
 ROUGHLY = 0.1  # of its right side: a step is solved for, as the next one mends the rest
-FRACTIONS = tuple(np.arange(20, 0, -1) / 20)  # of a control that are tried
-DET_MIN = 0.1  # least determinant of the move that is accepted
 
 
 class Newton(AbstractFit):
@@ -258,35 +256,3 @@ def choose_ridge(
     start = (number, jnp.zeros_like(number), jnp.asarray(True), zero, none)
     *_, (c, ridge, least) = jax.lax.while_loop(is_left, try_one, start)
     return c, ridge, least < of_zero
-
-
-def safe_fraction(matrix: Float[Array, "n d d"], dt: Float[Array, ""]) -> Float[Array, ""]:
-    """The largest of the fractions of a control up to which the map folds nowhere; 0 if none.
-
-    M is symmetric: where all leading minors of I + Δt M are positive it is positive definite, and
-    so it is for every smaller fraction. The determinant alone has the wrong answer for two
-    eigenvalues that have both become negative.
-    """
-
-    def folds(fraction):
-        part = fraction * matrix
-        sizes = range(1, matrix.shape[-1] + 1)
-        *minors, lowest = (jnp.min(determinant(part[:, :k, :k], dt)) for k in sizes)
-        safe = lowest > DET_MIN
-        for minor in minors:
-            safe &= minor > 0
-        return ~safe
-
-    return largest_fraction(folds, matrix.dtype)
-
-
-def largest_fraction(
-    fails: Callable[[Float[Array, ""]], Bool[Array, ""]], dtype: Any
-) -> Float[Array, ""]:
-    """The largest of some fractions of a control that does not fail; 0 if all do."""
-    fractions = jnp.asarray((*FRACTIONS, 0.0), dtype)
-
-    def go_on(number):
-        return fails(fractions[number]) & (number < len(FRACTIONS))
-
-    return fractions[jax.lax.while_loop(go_on, lambda number: number + 1, jnp.asarray(0))]

@@ -26,10 +26,10 @@ from kjko.interfaces import (
 from kjko.methods.barrier import extended_log
 from kjko.methods.optimality import Optimality
 from kjko.methods.resolution import Equilibrium, Resolution, resolution
-from kjko.methods.sequential import AbstractSequential, det_min
+from kjko.methods.sequential import AbstractSequential
 from kjko.problem import Problem
 from kjko.splitting import StrangMidpoint
-from kjko.splitting.transport import determinant, log_determinant, response
+from kjko.splitting.transport import det_min, determinant, log_determinant, response
 
 LogDet = Literal["exact", "linear"]
 CHANCE = 3.0  # standard errors of a mean over particles

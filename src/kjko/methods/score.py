@@ -15,10 +15,10 @@ from kjko.interfaces import (
     Control,
     FieldState,
 )
-from kjko.methods.sequential import AbstractSequential, det_min
+from kjko.methods.sequential import AbstractSequential
 from kjko.problem import Problem
 from kjko.splitting import StrangMidpoint
-from kjko.splitting.transport import log_determinant, response
+from kjko.splitting.transport import det_min, log_determinant, response
 
 
 class Score(AbstractSequential):

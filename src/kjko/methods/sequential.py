@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from kjko.core import Particles, Response, Stage, State
-from kjko.fit.newton import largest_fraction
+from kjko.fit.fractions import held_fraction, part_of
 from kjko.interfaces import (
     AbstractFit,
     AbstractMethod,
@@ -30,7 +30,7 @@ from kjko.methods.states import first_state, next_state
 from kjko.methods.substeps import ATTEMPTS, Progress, in_parts, strain
 from kjko.problem import Problem
 from kjko.splitting.stage import stage_at
-from kjko.splitting.transport import determinant, move, response
+from kjko.splitting.transport import det_min, move, response
 
 
 class SequentialInfo(AbstractStepInfo):
@@ -272,31 +272,3 @@ def _together(sofar: _Done, new: _Done, progress: Progress, dt: Float[Array, ""]
         ),
         number=sofar.number,
     )
-
-
-def held_fraction(
-    subproblem: AbstractSubproblem,
-    by: Response,
-    stage: Stage,
-    share: Float[Array, ""] | float = 1.0,
-) -> Float[Array, ""]:
-    """The largest of some fractions of a control that does not raise the free energy.
-
-    It is that of all particles: a control is fitted on some of them, by Newton to no objective.
-    """
-
-    def rises(fraction):
-        return subproblem.raises_energy(part_of(by, fraction), stage, share)
-
-    return largest_fraction(rises, by.u.dtype)
-
-
-def part_of(by: Response, fraction: Float[Array, ""]) -> Response:
-    """The response of a fraction of the control."""
-    return jax.tree.map(lambda leaf: fraction * leaf, by)
-
-
-def det_min(by: Response, h: Float[Array, ""], dt: Float[Array, ""]) -> Float[Array, ""]:
-    """The smallest determinant of the step of size h and of the whole move."""
-    half, whole = (jnp.min(determinant(by.matrix, step)) for step in (h, dt))
-    return jnp.minimum(half, whole)

@@ -73,6 +73,12 @@ def _expand(m):
     return sum(terms[::2]) - sum(terms[1::2])
 
 
+def det_min(by: Response, h: Float[Array, ""], dt: Float[Array, ""]) -> Float[Array, ""]:
+    """The smallest determinant of the step of size h and of the whole move."""
+    half, whole = (jnp.min(determinant(by.matrix, step)) for step in (h, dt))
+    return jnp.minimum(half, whole)
+
+
 def log_determinant(by: Response, h: Float[Array, ""]) -> Float[Array, " n"]:
     """log det(I + h M)."""
     return jnp.log(determinant(by.matrix, h))

@@ -1,33 +1,21 @@
 """A case for each of several values of its keys and several seeds: runs in one folder."""
 
-import csv
-import io
 import itertools
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from kjko.case import BadInput, Case, load, parse_toml
 from kjko.case.memory import check_step
-from kjko.figures.sweep import draw_sweep
 from kjko.observe import NumericalFailure
 from kjko.run import loop
 from kjko.run.atomic import write_atomically
 from kjko.run.checkpoints import NoCheckpoint, newest_step
-from kjko.run.claim import claimed, held_by
+from kjko.run.claim import claimed
 from kjko.run.damaged import Damaged
-from kjko.run.reader import Run, open_run
 from kjko.run.sealed import seal, unseal
-from kjko.run.status import status as status_of_run
 from kjko.signals import RESUMABLE, exit_at_once
 from kjko.simulation import number_of_steps
-from kjko.studies.tables import aligned, summary
-
-if TYPE_CHECKING:
-    import xarray
 
 PLAN = "sweep.json"
 SEED = "particles.seed"
@@ -36,15 +24,6 @@ ONE = (  # what all runs have in common: jax is set up for it, and data sets hav
     "problem.dimension",
     "problem.velocity_dimension",
 )
-COLUMNS = {  # of the table, where they are known at the end of a run, and their headings
-    "free_energy": "free energy",
-    "kl_stationary": "relative entropy",
-    "energy_kinetic": "kinetic energy",
-    "drift_error": "drift error",
-    "score_check": "score check",
-    "unresolved": "unresolved",
-}
-WAVE = {"frequency": "omega", "rate": "gamma"}  # of the wave, measured
 
 
 class Member(NamedTuple):
@@ -57,6 +36,15 @@ class Member(NamedTuple):
     @property
     def name(self) -> str:
         return ", ".join(f"{key} = {value}" for key, value in self.settings.items())
+
+    @property
+    def has_begun(self) -> bool:
+        return (self.folder / "case.toml").exists()
+
+    @property
+    def is_done(self) -> bool:
+        solver = self.case.solver
+        return newest_step(self.folder) >= number_of_steps(solver.end_time, solver.time_step)
 
 
 class Sweep(NamedTuple):
@@ -151,94 +139,15 @@ def read_sweep(folder: Path) -> Sweep:
         raise Damaged(folder / PLAN, error) from None
 
 
-def open_sweep(folder: str | Path) -> "xarray.Dataset":
-    """The series of all runs of a sweep, over each key that is swept and "time".
-
-        data = kjko.open_sweep("runs/sweep-gaussian-1d")
-        data.free_energy.mean("particles.seed").sel({"problem.collision_rate": 0.3})
-
-    Times are those of any run: what a run has not got to, or between its steps, is nan. Raises
-    FileNotFoundError if it is no sweep or none of its runs has begun, OSError if a file is damaged,
-    ValueError if a run's case.toml is not the one that it was begun with.
-    """
-    import xarray
-
-    sweep = read_sweep(Path(folder))
-    runs = {member.folder: run for member, run in _runs(sweep)}
-    if not runs:
-        raise FileNotFoundError(f"{folder}: none of its runs has begun")
-    every = {folder: _at_round_times(run.series) for folder, run in runs.items()}
-    nothing = next(iter(every.values())).isel(time=slice(0, 0))
-    members = iter(sweep.members)
-
-    def along(axes: list[str]) -> xarray.Dataset:
-        if not axes:
-            return every.get(next(members).folder, nothing)
-        key, *rest = axes
-        parts = [along(rest) for _ in sweep.axes[key]]
-        values = xarray.IndexVariable(key, [_value(text) for text in sweep.axes[key]])
-        return xarray.concat(parts, dim=values, join="outer", combine_attrs="drop")
-
-    return along(list(sweep.axes)).assign_attrs(title=sweep.title)
-
-
-def table(sweep: Sweep) -> str:
-    """The last records of runs that are done: for each setting the mean over the seeds ± their
-    spread.
-    """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for member in sweep.members:
-        groups.setdefault(_setting(member, sweep), []).append(_last(member))
-    done = {name: [last for last in g if last["is_done"]] for name, g in groups.items()}
-    found = [last for group in done.values() for last in group]
-    shown = {k: v for k, v in {**COLUMNS, **WAVE}.items() if any(k in last for last in found)}
-    rows = [["runs", "done", *shown.values()]]
-    for name, group in groups.items():
-        means = [summary([last.get(key) for last in done[name]]) for key in shown]
-        rows.append([name, f"{len(done[name])} of {len(group)}", *means])
-    return aligned(rows)
-
-
-def write_table(sweep: Sweep) -> Path:
-    """sweep.csv: a line for each run, with its settings and its last record."""
-    rows = [{"run": m.folder.name, **m.settings, **_last(m)} for m in sweep.members]
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, keys, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(sweep.folder / "sweep.csv", text.getvalue().encode())
-    return sweep.folder / "sweep.csv"
-
-
-def draw(sweep: Sweep) -> Path:
-    """sweep.png: what is measured over time, for each setting."""
-    groups: dict[str, list[dict[str, np.ndarray]]] = {}
-    for member, run in _runs(sweep):
-        groups.setdefault(_setting(member, sweep), []).append(run.columns)
-    return draw_sweep(sweep.title, groups, sweep.folder / "sweep.png")
-
-
-def status(sweep: Sweep) -> tuple[str, list[str]]:
-    """One line on how far it is, and one on each file of its runs that is damaged."""
-    done, by = sum(map(_is_done, sweep.members)), held_by(sweep.folder)
-    line = f"{sweep.folder}: {done} of {len(sweep.cases)} runs are done"
-    if by is not None:
-        line += f"; process {by['process']} on {by['host']} goes on"
-    elif done < len(sweep.cases):
-        line += f"; `kjko resume {sweep.folder}` goes on"
-    return line, [damage for _, run in _runs(sweep) for damage in status_of_run(run)[1]]
-
-
 def _run(sweep: Sweep, progress: Callable[[str], None]) -> dict[Path, str]:
     """Each run that is not done. What is wrong with one does not keep the others."""
     failures = {}
     with exit_at_once(RESUMABLE, loop.stopped(sweep.folder)):
         for number, member in enumerate(sweep.members, start=1):
-            if _is_done(member):
+            if member.is_done:
                 continue
             progress(f"run {number} of {len(sweep.cases)}: {member.name}")
-            run = loop.resume if _has_begun(member) else loop.start
+            run = loop.resume if member.has_begun else loop.start
             try:
                 run(member.case, member.folder, resumes=sweep.folder)
             except (NumericalFailure, BadInput, Damaged) as error:
@@ -269,52 +178,6 @@ def _at(case: Case, key: str) -> Any:
     return value
 
 
-def _setting(member: Member, sweep: Sweep) -> str:
-    """What members that differ by their seeds alone have in common, with names that tell it."""
-    own = {key: value for key, value in member.settings.items() if key != SEED}
-    ends = [key.rpartition(".")[2] for key in own]
-    names = [end if ends.count(end) == 1 else key for key, end in zip(own, ends, strict=True)]
-    told = (f"{name} = {value}" for name, value in zip(names, own.values(), strict=True))
-    return ", ".join(told) or sweep.title
-
-
-def _at_round_times(series: "xarray.Dataset") -> "xarray.Dataset":
-    """Times of different steps are the same but for rounding."""
-    return series.assign_coords(time=np.round(series.time, 9))
-
-
-def _has_begun(member: Member) -> bool:
-    return (member.folder / "case.toml").exists()
-
-
-def _is_done(member: Member) -> bool:
-    solver = member.case.solver
-    return newest_step(member.folder) >= number_of_steps(solver.end_time, solver.time_step)
-
-
-def _runs(sweep: Sweep) -> Iterator[tuple[Member, Run]]:
-    """Those that have a record. Raises as `kjko.open_run`, but BadInput for ValueError."""
-    for member in filter(_has_begun, sweep.members):
-        try:
-            run = open_run(member.folder)
-        except ValueError as error:
-            raise BadInput(str(error)) from None
-        if run.records:
-            yield member, run
-
-
-def _last(member: Member) -> dict[str, Any]:
-    """The numbers of a run's last record, of its wave, and whether it is done."""
-    if not _has_begun(member):
-        return {"is_done": False}
-    run = open_run(member.folder)
-    last = run.records[-1] if run.records else {}
-    numbers = {k: v for k, v in last.items() if isinstance(v, int | float)}
-    measured = (run.wave or {}).get("measured") or {}
-    waves = {key: measured[key] for key in WAVE if measured.get(key) is not None}
-    return {"is_done": _is_done(member), **numbers, **waves}
-
-
 def _alternatives(text: str) -> list[str]:
     """The values of a list like 0.1,0.3,1; commas in brackets and in quotes are none of its."""
     values, depth, quote = [""], 0, ""
@@ -332,12 +195,3 @@ def _alternatives(text: str) -> list[str]:
         else:
             values[-1] += letter
     return [value.strip() for value in values]
-
-
-def _value(text: str) -> Any:
-    """A number where it is one, else the text."""
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except ValueError:
-        return text
-    return value if isinstance(value, int | float) else text
