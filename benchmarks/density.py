@@ -25,9 +25,8 @@ import kjko
 from kjko.case import load
 from kjko.case.build import build
 from kjko.observe import DriftError, Observer, ScoreCheck, Start
-from kjko.reference import known_law
 from kjko.reference.errors import KnownLaw, marginal_error
-from kjko.reference.known import GridLaw
+from kjko.reference.known import GridLaw, known_law
 from kjko.reference.mixture import ExactMixture
 from kjko.reference.rotated import RotatedLaw
 from kjko.run.trust import RESOLVED, SCORE

@@ -31,7 +31,7 @@ import kjko
 from kjko.case import load
 from kjko.observe import Start
 from kjko.observe.bins import histogram
-from kjko.reference import ExactGaussian
+from kjko.reference.gaussian import ExactGaussian
 
 # Exact relative entropy of Example 2 from a grid solution: Strang splitting, spectral advection,
 # exact Chang-Cooper collisions, 768 x 257 cells, time step 0.01; tests hold grid_solution to it.

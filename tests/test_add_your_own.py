@@ -12,7 +12,7 @@ from problems import asymmetric_problem
 import kjko
 from kjko.core import State
 from kjko.observe import Start
-from kjko.reference import exact_gaussian
+from kjko.reference.gaussian import exact_gaussian
 from kjko.run.reader import Run
 from kjko.run.writer import Writer
 

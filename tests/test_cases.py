@@ -5,7 +5,8 @@ import pytest
 
 from kjko import cases
 from kjko.case import load
-from kjko.reference import grid_solution, measure_wave
+from kjko.reference.grid import grid_solution
+from kjko.reference.wave_fit import measure_wave
 from kjko.run import open_run
 from kjko.run.loop import start
 from kjko.run.series import read_series

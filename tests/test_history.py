@@ -10,7 +10,7 @@ from run_folders import SMALL, contents, names, resume
 
 import kjko
 from kjko.case import load
-from kjko.reference import closed_form
+from kjko.reference.closed_form import closed_form
 from kjko.run import loop
 from kjko.run.checkpoints import NoCheckpoint
 from kjko.run.passages import PASSAGES

@@ -8,7 +8,8 @@ from problems import last
 
 import kjko
 from kjko.case import load
-from kjko.reference import exact_gaussian, measure_wave
+from kjko.reference.gaussian import exact_gaussian
+from kjko.reference.wave_fit import measure_wave
 from kjko.run import open_run
 from kjko.run.loop import start
 

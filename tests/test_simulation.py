@@ -18,7 +18,7 @@ from kjko.bases import Quadratics, Splines
 from kjko.controls import Gradient
 from kjko.fit import Newton
 from kjko.interfaces import AbstractFit, FitInfo
-from kjko.reference import exact_gaussian
+from kjko.reference.gaussian import exact_gaussian
 from kjko.simulation import take_step
 from kjko.splitting import transport
 

@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal, norm
 import kjko
 from kjko.case import load
 from kjko.history import History
-from kjko.reference import closed_form
+from kjko.reference.closed_form import closed_form
 from kjko.run import loop
 from kjko.slices import marginal_of, slice_of, stationary_slice
 

@@ -8,11 +8,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.stats import norm, qmc
+from scipy.special import ndtri
 
+from kjko.core.low_discrepancy import sobol
 from kjko.history import History
-from kjko.reference import stationary
 from kjko.reference.gibbs import GibbsLaw
+from kjko.reference.stationary import stationary
 
 if TYPE_CHECKING:
     import xarray
@@ -133,9 +134,9 @@ class _Draws(NamedTuple):
             of_known = np.linalg.solve(covariance[np.ix_(known, known)], to_known.T).T
             slope[:, [given.index(i) for i in known]] = of_known
             within = within - of_known @ to_known.T
-        sets = (qmc.Sobol(len(rest), rng=np.random.default_rng(k)) for k in range(SETS))
-        draw = np.concatenate([each.random(DRAWS // SETS) for each in sets])
-        normal = norm.ppf(np.clip(draw[:, : len(others)], 2.0**-40, 1 - 2.0**-40))
+        seeds = (np.random.default_rng(k) for k in range(SETS))
+        draw = np.concatenate([sobol(DRAWS // SETS, len(rest), rng) for rng in seeds])
+        normal = ndtri(np.clip(draw[:, : len(others)], 2.0**-40, 1 - 2.0**-40))
         length = np.empty(0) if box is None else np.asarray(box.length, dtype=float)[uniform]
         return cls(
             given=given,
@@ -153,8 +154,8 @@ class _Draws(NamedTuple):
     @property
     def log_density(self) -> Float[np.ndarray, " draws"]:
         """log q of each draw."""
-        of_normal = norm.logpdf(self.normal).sum(axis=1) - np.log(np.diagonal(self.root)).sum()
-        return of_normal - np.log(self.length).sum()
+        of_normal = -0.5 * np.sum(self.normal**2 + math.log(2 * math.pi), axis=1)
+        return of_normal - np.log(np.diagonal(self.root)).sum() - np.log(self.length).sum()
 
 
 def _integral(

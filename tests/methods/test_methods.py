@@ -14,7 +14,8 @@ from kjko.case import BadInput, load
 from kjko.methods import end_to_end, velocity_matching
 from kjko.methods.score import ScoreStep
 from kjko.methods.velocity_matching import _velocity_and_slopes
-from kjko.reference import exact_gaussian, known_law
+from kjko.reference.gaussian import exact_gaussian
+from kjko.reference.known import known_law
 from kjko.run.loop import resume, start
 from kjko.run.series import read_series
 from kjko.splitting import transport

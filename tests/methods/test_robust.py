@@ -8,7 +8,7 @@ import pytest
 
 import kjko
 from kjko.case import load
-from kjko.reference import closed_form
+from kjko.reference.closed_form import closed_form
 
 
 class Bumpy(eqx.Module):

@@ -17,7 +17,7 @@ from kjko.observe import Observer, Start, check
 from kjko.observe.bins import NUMBER, histogram
 from kjko.observe.failure import CHECKED
 from kjko.observe.marginals import marginal_kl
-from kjko.reference import exact_gaussian
+from kjko.reference.gaussian import exact_gaussian
 from kjko.simulation import take_step
 
 KEYS = [

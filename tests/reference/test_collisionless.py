@@ -8,14 +8,10 @@ from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
 
 import kjko
-from kjko.reference import (
-    ExactGaussian,
-    ExactImage,
-    closed_form,
-    exact_gaussian,
-    exact_image,
-    known_law,
-)
+from kjko.reference.closed_form import closed_form
+from kjko.reference.collisionless import ExactImage, exact_image
+from kjko.reference.gaussian import ExactGaussian, exact_gaussian
+from kjko.reference.known import known_law
 
 TIME = 1.3
 

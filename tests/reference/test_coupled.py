@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import kjko
-from kjko.reference import known_law
+from kjko.reference.known import known_law
+from kjko.reference.stationary import stationary
 
 
 def kinetic_operator(problem, log_f):
@@ -73,7 +74,7 @@ def test_integrals_of_a_mixture(double):
     particles = kjko.sample(problem.law, 2**16, sampling="low-discrepancy")
     potential = jax.jit(jax.vmap(problem.flow.potential))(particles.x)
     energy = 0.5 * np.sum(np.asarray(particles.v) ** 2, axis=1) + potential
-    log_z = float(kjko.reference.stationary(problem, 2).log_normaliser)
+    log_z = float(stationary(problem, 2).log_normaliser)
     kl = float(np.mean(particles.log_f + energy / 1.2)) + log_z
     assert law.kl(0.0) == pytest.approx(kl, abs=5e-3)
     assert law.free_energy(0.0) == pytest.approx(1.2 * (kl - log_z), abs=6e-3)
@@ -112,7 +113,7 @@ def test_a_rotated_well():
     for coordinate in range(6):
         at = law.distribution(0.0, coordinate, z[:, coordinate])
         np.testing.assert_allclose(at, (np.arange(len(z)) + 0.5) / len(z), atol=4e-3)
-    log_z = float(kjko.reference.stationary(problem, 3).log_normaliser)
+    log_z = float(stationary(problem, 3).log_normaliser)
     expected = 2 * (law.kl(0.5) - log_z + np.log(2.0))
     assert law.free_energy(0.5) == pytest.approx(expected, rel=1e-3)
 

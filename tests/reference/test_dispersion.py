@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from kjko.reference import measure_wave, wave_root
-from kjko.reference.dispersion import dispersion, wave_roots
+from kjko.reference.dispersion import dispersion, wave_root, wave_roots
+from kjko.reference.wave_fit import measure_wave
 
 ONE = ((1.0,), (0.0,), (1.0,))
 BEAMS = ((0.5, 0.5), (2.4, -2.4), (1.0, 1.0))

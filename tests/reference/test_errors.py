@@ -6,19 +6,13 @@ import pytest
 from problems import asymmetric_problem
 
 import kjko
-from kjko.reference import (
-    GridLaw,
-    density_error,
-    exact_gaussian,
-    known,
-    known_law,
-    marginal_error,
-    score_error,
-    sliced_wasserstein,
-    stationary,
-)
+from kjko.reference import known
+from kjko.reference.errors import density_error, marginal_error, score_error, sliced_wasserstein
+from kjko.reference.gaussian import exact_gaussian
 from kjko.reference.grid import grid_solution
 from kjko.reference.grid_splitting import Unresolved
+from kjko.reference.known import GridLaw, known_law
+from kjko.reference.stationary import stationary
 
 TIME = 0.4
 

@@ -10,7 +10,9 @@ from scipy.stats import norm
 
 import kjko
 from kjko.flow.potentials import Expression
-from kjko.reference import exact_gaussian, gibbs_law, marginal_error
+from kjko.reference.errors import marginal_error
+from kjko.reference.gaussian import exact_gaussian
+from kjko.reference.gibbs import gibbs_law
 
 TEMPERATURE = 0.7
 RING = "(x1**2 + x2**2 - 1)**2"

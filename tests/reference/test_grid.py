@@ -12,7 +12,8 @@ from scipy import stats
 import kjko
 import kjko.case
 from kjko.interfaces import AbstractCollisions
-from kjko.reference import exact_gaussian, grid_solution
+from kjko.reference.gaussian import exact_gaussian
+from kjko.reference.grid import grid_solution
 
 
 def dissipation(solution, time, temperature=1.0):

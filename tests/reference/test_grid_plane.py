@@ -5,7 +5,9 @@ import pytest
 
 import kjko
 from kjko.flow.potentials import Quadratic
-from kjko.reference import closed_form, plane_law
+from kjko.reference.closed_form import closed_form
+from kjko.reference.gaussian import exact_gaussian
+from kjko.reference.grid_plane import plane_law
 
 WELL = Quadratic(np.array([[1.0, 0.4], [0.4, 1.5]]), np.zeros(2))
 ROOT = np.random.default_rng(2).normal(size=(4, 4)) / 4
@@ -25,7 +27,7 @@ def test_against_the_closed_form(rate):
     assert found.knows(0.5) and not found.knows(0.4)
     assert abs(found.kl(0.5) - exact.kl(0.5)) < 1e-3
     assert abs(found.free_energy(0.5) - exact.free_energy(0.5)) < 2e-3
-    z = kjko.reference.exact_gaussian(coupled(0.8)).sample(0.5, 2000, seed=0)
+    z = exact_gaussian(coupled(0.8)).sample(0.5, 2000, seed=0)
     x, v = z[:, :2], z[:, 2:]
     inside = exact.log_f(0.5, x, v) > exact.log_f(0.5, x, v).max() - 6
     x, v = x[inside], v[inside]

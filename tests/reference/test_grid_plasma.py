@@ -6,7 +6,9 @@ from problems import asymmetric_problem
 from scipy import stats
 
 import kjko
-from kjko.reference import grid_solution, measure_wave, wave_root
+from kjko.reference.dispersion import wave_root
+from kjko.reference.grid import grid_solution
+from kjko.reference.wave_fit import measure_wave
 
 
 def wave_law(wave_number, amplitude, beams=(0.0,), width=1.0):

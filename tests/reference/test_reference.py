@@ -10,7 +10,8 @@ from scipy.integrate import dblquad, quad, solve_ivp
 
 import kjko
 from kjko.flow.potentials import AbstractSeparable
-from kjko.reference import exact_gaussian, stationary
+from kjko.reference.gaussian import exact_gaussian
+from kjko.reference.stationary import stationary
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])

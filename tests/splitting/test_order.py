@@ -13,7 +13,7 @@ import pytest
 from problems import asymmetric_problem
 
 import kjko
-from kjko.reference import exact_gaussian
+from kjko.reference.gaussian import exact_gaussian
 from kjko.splitting.transport import log_determinant, move, response
 
 ORDER = {

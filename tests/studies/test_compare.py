@@ -10,7 +10,7 @@ from commands import line
 
 from kjko import cli
 from kjko.case import BadInput, load
-from kjko.reference import known_law
+from kjko.reference.known import known_law
 from kjko.run.loop import read_case, start
 from kjko.run.series import read_series
 from kjko.studies.compare import METHODS, _sliced_ratio, cases_of, compare

@@ -54,7 +54,7 @@ class AbstractLaw(eqx.Module):
 
     @abc.abstractmethod
     def log_density(self, x: Float[Array, " d_x"], v: Float[Array, " d"]) -> Float[Array, ""]:
-        """log f(x, v)."""
+        """log f(x, v). It is traced, with the arrays that the law has."""
 
 
 class Gaussian(AbstractLaw):

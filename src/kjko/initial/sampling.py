@@ -1,14 +1,15 @@
 """Particles of a law."""
 
-import math
 from typing import Literal, get_args
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import qmc
+from jaxtyping import Array, Float
 
 from kjko.core import Particles
+from kjko.core.low_discrepancy import sobol
 from kjko.initial.laws import TINY, AbstractLaw
 from kjko.initial.positions import Uniforms
 
@@ -57,8 +58,14 @@ def sample(
     elif sampling == "lattice":
         uniforms = _lattice(number, *law.dimensions, rng)
     else:
-        sobol = qmc.Sobol(sum(law.dimensions), rng=rng)
-        uniforms = sobol.random_base2(math.ceil(math.log2(number)))[:number]
+        uniforms = sobol(number, sum(law.dimensions), rng)
     x, v = law.points(np.clip(uniforms, TINY, 1 - TINY))
     x, v = jnp.asarray(x), jnp.asarray(v)
-    return Particles(x, v, jax.vmap(law.log_density)(x, v))
+    return Particles(x, v, _log_density(law, x, v))
+
+
+@eqx.filter_jit
+def _log_density(
+    law: AbstractLaw, x: Float[Array, "n d_x"], v: Float[Array, "n d"]
+) -> Float[Array, " n"]:
+    return jax.vmap(law.log_density)(x, v)

@@ -27,7 +27,7 @@ from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import some_rows
 from kjko.interfaces import AbstractBasis, AbstractDesign
 from kjko.problem import Problem
-from kjko.reference import Stationary, stationary
+from kjko.reference.stationary import Stationary, stationary
 from kjko.splitting.transport import BLOCK
 
 ITERATIONS, NEWTON = 3, 6  # of the projection, at most, and of what is filled

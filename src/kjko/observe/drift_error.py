@@ -14,7 +14,7 @@ from kjko.interfaces import (
 )
 from kjko.observe.start import Start, step_length, time_of
 from kjko.problem import Problem
-from kjko.reference import KnownLaw, score_error
+from kjko.reference.errors import KnownLaw, score_error
 
 
 class DriftError(AbstractObservable):

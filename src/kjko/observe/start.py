@@ -8,7 +8,9 @@ from kjko.core import Particles, State
 from kjko.interfaces import AbstractMethod
 from kjko.observe.bins import Bins, bins_of
 from kjko.problem import Problem
-from kjko.reference import KnownLaw, Stationary, closed_form, stationary
+from kjko.reference.closed_form import closed_form
+from kjko.reference.errors import KnownLaw
+from kjko.reference.stationary import Stationary, stationary
 
 
 class Start:

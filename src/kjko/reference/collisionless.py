@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.integrate import DOP853
-from scipy.stats import qmc
 
 from kjko.collisions import NoCollisions
 from kjko.core import Box, Particles
+from kjko.core.low_discrepancy import sobol
 from kjko.core.precision import in_double
 from kjko.initial import AbstractLaw
 from kjko.interfaces import AbstractFlow, FieldState
@@ -89,9 +88,8 @@ class ExactImage(KnownLaw):
 
     @cached_property
     def _points(self) -> Points:
-        sobol = qmc.Sobol(sum(self._law.dimensions), rng=np.random.default_rng(0))
-        uniforms = np.clip(sobol.random(DRAWS), 2.0**-53, 1 - 2.0**-53)
-        return _joined(*self._law.points(uniforms))
+        uniforms = sobol(DRAWS, sum(self._law.dimensions), np.random.default_rng(0))
+        return _joined(*self._law.points(np.clip(uniforms, 2.0**-53, 1 - 2.0**-53)))
 
     @cached_property
     def _at_rest(self) -> Stationary | None:
@@ -187,6 +185,8 @@ def _joined(x: Points, v: Points) -> Points:
 def _integrate(
     slope: Callable, y: Points, start: float, end: float, scale: np.ndarray, tolerance: float
 ) -> Points:
+    from scipy.integrate import DOP853  # slow to import, and seldom needed
+
     def derivative(t: float, flat: np.ndarray) -> np.ndarray:
         return np.asarray(slope(t, flat.reshape(y.shape))).ravel()
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import expm
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from kjko.collisions import FokkerPlanck, NoCollisions
 from kjko.flow.potentials import Quadratic
@@ -93,7 +93,7 @@ class ExactGaussian(NamedTuple):
         """The distribution function of a coordinate of (x, v)."""
         mean, covariance = self.at(time)
         scale = np.sqrt(covariance[coordinate, coordinate])
-        return norm.cdf(values, mean[coordinate], scale)
+        return ndtr((values - mean[coordinate]) / scale)
 
     def sample(self, time: float, number: int, seed: int) -> Points:
         """Independent points (x, v)."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from kjko.collisions import NoCollisions
 from kjko.core.precision import in_double
@@ -57,7 +57,7 @@ class GibbsLaw(KnownLaw):
     def distribution(self, time: float, coordinate: int, values: np.ndarray) -> np.ndarray:
         """The distribution function of a coordinate of (x, v)."""
         if coordinate >= len(self._below):
-            return norm.cdf(values, scale=math.sqrt(self.temperature))
+            return ndtr(values / math.sqrt(self.temperature))
         below, nodes = self._below[coordinate], self.at_rest.nodes[coordinate]
         return below(np.clip(values, nodes[0], nodes[-1])) / below(nodes[-1])
 

@@ -12,9 +12,9 @@ from scipy import fft
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import map_coordinates, spline_filter
 from scipy.special import xlogy
-from scipy.stats import qmc
 
 from kjko.collisions import FokkerPlanck, NoCollisions
+from kjko.core.low_discrepancy import sobol
 from kjko.core.precision import in_double
 from kjko.interfaces import Potential
 from kjko.problem import Problem
@@ -215,7 +215,7 @@ def _grid(
 ) -> PlaneGrid:
     """As far as the energy of the law reaches, or of the law at rest."""
     assert problem.law is not None
-    uniforms = qmc.Sobol(4, rng=np.random.default_rng(0)).random(DRAWS)
+    uniforms = sobol(DRAWS, 4, np.random.default_rng(0))
     x, v = problem.law.points(np.clip(uniforms, 1 / DRAWS, 1 - 1 / DRAWS))
     with jax.enable_x64(True):
         value = jax.jit(jax.vmap(in_double(potential)))

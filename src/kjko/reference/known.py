@@ -8,13 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from kjko.problem import Problem
-from kjko.reference.collisionless import exact_image
+from kjko.reference.closed_form import closed_form
 from kjko.reference.errors import KnownLaw, Points
-from kjko.reference.gaussian import exact_gaussian
 from kjko.reference.grid import CELLS, GridSolution, grid_solution
 from kjko.reference.grid_density import GridDensity
 from kjko.reference.grid_splitting import Unresolved
-from kjko.reference.mixture import exact_mixture
 from kjko.reference.rotated import rotated_law
 
 REFINEMENTS = (CELLS, (768, 512), (1536, 1024))  # a law that reaches far needs more cells
@@ -72,11 +70,6 @@ class GridLaw(KnownLaw):
 
     def _density(self, time: float) -> GridDensity:
         return self._densities[int(np.argmin(np.abs(self.solution.times - time)))]
-
-
-def closed_form(problem: Problem) -> KnownLaw | None:
-    """The exact law at all times, where it is known in closed form, or by following points."""
-    return exact_gaussian(problem) or exact_mixture(problem) or exact_image(problem)
 
 
 def known_law(problem: Problem, times: Sequence[float]) -> KnownLaw:

@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import logsumexp, softmax
-from scipy.stats import norm, qmc
+from scipy.special import logsumexp, ndtri, softmax
 
+from kjko.core.low_discrepancy import sobol
 from kjko.initial import GaussianMixture, GaussianPosition, Product
 from kjko.problem import Problem
 from kjko.reference.errors import KnownLaw, Points
@@ -68,8 +68,8 @@ class ExactMixture(KnownLaw):
     @cached_property
     def _normal(self) -> Points:
         dimension = len(self.parts[0].mean_stationary)
-        points = qmc.Sobol(dimension, rng=np.random.default_rng(0)).random(DRAWS)
-        return norm.ppf(np.clip(points, 2.0**-53, 1 - 2.0**-53))
+        points = sobol(DRAWS, dimension, np.random.default_rng(0))
+        return ndtri(np.clip(points, 2.0**-53, 1 - 2.0**-53))
 
 
 def exact_mixture(problem: Problem) -> ExactMixture | None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import null_space
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from kjko.flow import External
 from kjko.flow.potentials import DoubleWell, Quadratic, RotatedWell
@@ -18,7 +18,6 @@ from kjko.reference.gaussian import ExactGaussian, exact_gaussian
 
 UNCOUPLED = 1e-5  # of the largest entry of a covariance, or of a unit vector
 QUANTILES = 400  # of a normal law, for a mean over it
-TINY = 1e-12
 
 
 class RotatedLaw(KnownLaw):
@@ -68,8 +67,8 @@ class RotatedLaw(KnownLaw):
         mean, covariance = self.across.at(time)
         mean, width = weights @ mean, np.sqrt(weights @ covariance @ weights)
         if abs(along) < UNCOUPLED:
-            return norm.cdf(values, mean, width)
-        rest = norm.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, mean, max(width, TINY))
+            return ndtr((values - mean) / width)
+        rest = mean + width * ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES)
         below = np.mean(
             [self.along.distribution(time, of_v, (values - part) / along) for part in rest], axis=0
         )

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
-from scipy.integrate import cumulative_trapezoid
+from jaxtyping import Array, Float
 
 from kjko.flow.potentials import AbstractSeparable, Quadratic
 from kjko.problem import Problem
@@ -47,7 +47,9 @@ class Stationary(NamedTuple):
 
     @property
     def _below_nodes(self) -> Float[np.ndarray, "d m"]:
-        return cumulative_trapezoid(self.marginals, self.nodes, axis=1, initial=0.0)
+        means = 0.5 * (self.marginals[:, 1:] + self.marginals[:, :-1])
+        below = np.cumsum(means * np.diff(self.nodes, axis=1), axis=1)
+        return np.pad(below, ((0, 0), (1, 0)))
 
 
 def stationary(
@@ -98,8 +100,9 @@ def _by_coordinate(
     """The product of one-dimensional laws, without the factor in v."""
 
     def energies(x):  # (m, d) -> (m, d)
-        terms = jax.vmap(potential.terms)(jnp.asarray(x))
-        return np.asarray(terms, dtype=float) / float(jnp.asarray(problem.temperature))
+        return np.asarray(_terms(potential, x), dtype=float) / float(
+            jnp.asarray(problem.temperature)
+        )
 
     ends = _ends(problem, energies, dimension, POINTS[1])
     if ends is None:
@@ -125,7 +128,7 @@ def _on_grid(potential: Any, problem: Problem, dimension: int) -> Stationary | N
 
     def energies(x):  # (m, d), the nodes of each coordinate -> (m, …, m), at all nodes
         mesh = np.stack(np.meshgrid(*x.T, indexing="ij"), axis=-1)
-        values = jax.vmap(potential)(jnp.asarray(mesh.reshape(-1, dimension)))
+        values = _values(potential, mesh.reshape(-1, dimension))
         return np.asarray(values, dtype=float).reshape(mesh.shape[:-1]) / float(
             jnp.asarray(problem.temperature)
         )
@@ -150,6 +153,16 @@ def _on_grid(potential: Any, problem: Problem, dimension: int) -> Stationary | N
     products = [[_integral(density * a * b, nodes) for a in deviations] for b in deviations]
     log_x = float(np.log(total) - least)
     return Stationary(log_x, nodes, marginals, mean, np.asarray(products))
+
+
+@eqx.filter_jit
+def _terms(potential: AbstractSeparable, x: Float[np.ndarray, "m d"]) -> Float[Array, "m d"]:
+    return jax.vmap(potential.terms)(jnp.asarray(x))
+
+
+@eqx.filter_jit
+def _values(potential: Any, x: Float[np.ndarray, "m d"]) -> Float[Array, " m"]:
+    return jax.vmap(potential)(jnp.asarray(x))
 
 
 def _means(

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.signal import find_peaks
 
 FEWEST_PEAKS = 3
 PROMINENCE = 1.5  # of a peak of log ∫E² over the troughs beside it: noise in a trough is none
@@ -49,6 +48,8 @@ def measure_wave(
 
 def _peaks(time: Series, values: Series) -> tuple[Series, Series]:
     """Where a series peaks and how high, between the times."""
+    from scipy.signal import find_peaks  # slow to import
+
     before, here, after = values[:-2], values[1:-1], values[2:]
     rows = find_peaks(values, prominence=PROMINENCE)[0] - 1
     bend = before[rows] - 2 * here[rows] + after[rows]

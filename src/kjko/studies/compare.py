@@ -10,7 +10,9 @@ import numpy as np
 from kjko.case import BadInput, Case, load
 from kjko.interfaces import Record
 from kjko.observe import DEFAULT, DriftError, NumericalFailure
-from kjko.reference import ExactGaussian, KnownLaw, known_law, marginal_error, sliced_wasserstein
+from kjko.reference.errors import KnownLaw, marginal_error, sliced_wasserstein
+from kjko.reference.gaussian import ExactGaussian
+from kjko.reference.known import known_law
 from kjko.simulation import number_of_steps
 from kjko.studies.comparison import COLUMNS, Comparison, Outcome
 

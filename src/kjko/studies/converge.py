@@ -8,7 +8,7 @@ import numpy as np
 from kjko.case import BadInput, Case
 from kjko.initial import Gaussian
 from kjko.observe import DriftError
-from kjko.reference import exact_gaussian
+from kjko.reference.gaussian import exact_gaussian
 
 # What is left is the error of the time discretisation: an affine control is exact for a Gaussian
 # law, and fitted closely on all particles it carries their mean and covariance without noise.

@@ -8,14 +8,9 @@ import numpy as np
 from kjko.case import BadInput, Case
 from kjko.figures.errors import draw_verification
 from kjko.problem import Problem
-from kjko.reference import (
-    GibbsLaw,
-    KnownLaw,
-    density_error,
-    gibbs_law,
-    known_law,
-    marginal_error,
-)
+from kjko.reference.errors import KnownLaw, density_error, marginal_error
+from kjko.reference.gibbs import GibbsLaw, gibbs_law
+from kjko.reference.known import known_law
 from kjko.run.reader import Run, open_run
 
 SERIES = {  # of the series, by heading: each less the law's own
