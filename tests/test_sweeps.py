@@ -1,13 +1,12 @@
 """What sweeps rely on: numbers are data, so that runs share one program, and jax goes through."""
 
-from contextlib import contextmanager
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import last
+from traces import traces_of
 
 import kjko
 from kjko.bases import Quadratics, Ridges, Splines
@@ -45,22 +44,6 @@ METHODS = {
     "score": lambda: kjko.Score(kjko.Affine(1), kjko.Adam(steps=3)),
     "langevin": kjko.Langevin,
 }
-
-
-@contextmanager
-def traces_of(name):
-    """The names with this part in them of functions that jax has traced, meanwhile."""
-    found = []
-
-    def note(event, seconds, fun_name="", **_):
-        if event == "/jax/core/compile/jaxpr_trace_duration" and name in fun_name:
-            found.append(fun_name)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    try:
-        yield found
-    finally:
-        jax.monitoring.unregister_event_duration_listener(note)
 
 
 @pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)

@@ -4,12 +4,15 @@ import contextlib
 import os
 import platform
 import re
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
+BEGAN = time.time()  # about when this process did
 VARIABLE = "KJKO_CACHE"  # another folder than the user's own, or "off"
 MOST = 256 * 2**20  # bytes that the folder may take
+_in_use: Path | None = None
 FAILED = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(\w+)")
 
 
@@ -25,7 +28,8 @@ def keep_programs() -> None:
     """From now on jax keeps what it compiles, and looks there first; what is damaged is compiled
     anew.
     """
-    folder = program_folder()
+    global _in_use
+    folder = _in_use = program_folder()
     if folder is None:
         return
     import jax
@@ -36,6 +40,11 @@ def keep_programs() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def folder_in_use() -> Path | None:
+    """Where this process keeps programs; None if it does not."""
+    return _in_use
 
 
 def program_folder() -> Path | None:

@@ -12,6 +12,7 @@ from kjko.interfaces import AbstractMethod, AbstractObservable, AbstractStepInfo
 from kjko.observe import DEFAULT, Observer, Start, check
 from kjko.observe.start import step_length
 from kjko.problem import Problem
+from kjko.programs import program
 
 
 @eqx.filter_jit
@@ -45,8 +46,9 @@ def evolve(
     start = time.perf_counter()
     if int(state.step) == 0:
         state = method.learn(problem, state, steps)
+    step = program(take_step, problem, method, state)
     for _ in range(int(state.step), steps):
-        state, info = take_step(problem, method, state)
+        state, info = step(problem, method, state)
         record = observer(state, info)
         record["seconds"] = time.perf_counter() - start
         check(record, before)

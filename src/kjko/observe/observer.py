@@ -1,7 +1,7 @@
 """All observables of a run together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +20,7 @@ from kjko.observe.marginals import Marginals
 from kjko.observe.score_check import ScoreCheck
 from kjko.observe.start import Start, time_of
 from kjko.problem import Problem
+from kjko.programs import program
 
 DEFAULT: tuple[AbstractObservable, ...] = (
     Energies(),
@@ -37,6 +38,7 @@ class Observer:
     def __init__(self, start: Start, observables: Sequence[AbstractObservable] = DEFAULT):
         self.problem = start.problem
         self.observables = tuple(each.prepare(start) for each in observables)
+        self._measure: dict[bool, Callable] = {}  # at the start, and after a step
 
     def __call__(self, state: State, info: AbstractStepInfo | None) -> Record:
         """A dictionary with "step", "time", the observables' keys and "seconds", which is left to
@@ -44,7 +46,11 @@ class Observer:
         stopped for.
         """
         record: Record = {"step": int(state.step), "time": time_of(state)}
-        measured: Any = jax.device_get(_measure(self.observables, self.problem, state, info))
+        of = (self.observables, self.problem, state, info)
+        is_first = info is None
+        if is_first not in self._measure:
+            self._measure[is_first] = program(_measure, *of)
+        measured: Any = jax.device_get(self._measure[is_first](*of))
         with np.errstate(all="ignore"):  # what is not finite is for `check` to tell
             for each, values in zip(self.observables, measured, strict=True):
                 record |= each.record(self.problem, state, values)

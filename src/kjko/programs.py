@@ -1,0 +1,157 @@
+"""Compiled steps that another process has left: used without being traced again.
+
+jax keeps programs by what was traced, so that a second run still traces for seconds. Here what was
+traced is kept, by all that it depends on: the code of this package, the versions of those it builds
+on, jax's settings and devices, and what the arguments are but for their numbers.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.export
+
+from kjko import compilation_cache
+from kjko.described import BUILT_ON, PLAIN, Unknown, describe, name_of, rebuild
+
+DIGEST, LENGTH = 32, 8  # bytes at the beginning of a file: SHA-256 of the rest, and of the result
+
+Kept = tuple[Callable, Any]  # what maps arrays to arrays, and what it gives but for its numbers
+
+_loaded: dict[str, Kept] = {}
+
+
+def program(function: Callable, *args: Any) -> Callable:
+    """What does the same as the jitted `function` for arguments of the kind of `args`.
+
+    That is a program that is kept, or one that is traced and kept now; the function itself where
+    none are kept, or where it depends on code that is not of this package. What is changed in this
+    package while it runs is not seen.
+    """
+    folder = compilation_cache.folder_in_use()
+    if folder is None:
+        return function
+    try:
+        name = _name(function, args)
+        if name not in _loaded:
+            path = folder / f"kjko-{name}"
+            _loaded[name] = _read(path) or _trace(function, args, path)
+    except Exception:  # what is wrong with the function shows when it is called
+        return function
+    return _whole(function, args, *_loaded[name])
+
+
+def _trace(function: Callable, args: tuple[Any, ...], path: Path) -> Kept:
+    numbers, others = eqx.partition(args, eqx.is_array)
+    leaves, structure = jax.tree.flatten(numbers)
+    results: list[Any] = []
+
+    @functools.wraps(function, assigned=("__name__",), updated=())
+    def of_leaves(leaves):
+        given = jax.tree.unflatten(structure, leaves)
+        whole = function(*eqx.combine(given, others))
+        result = describe(whole)
+        arrays, again = (eqx.filter(tree, eqx.is_array) for tree in (whole, rebuild(result)))
+        if jax.tree.structure(arrays) != jax.tree.structure(again):
+            raise Unknown(f"{function} has a result that is not all seen")
+        results.append(result)
+        return jax.tree.leaves(arrays)
+
+    traced = jax.export.export(jax.jit(of_leaves))(leaves).serialize()
+    head = json.dumps(results[0]).encode()
+    content = len(head).to_bytes(LENGTH) + head + traced
+    _write(path, hashlib.sha256(content).digest() + content)
+    return _compiled(content)
+
+
+def _read(path: Path) -> Kept | None:
+    """A program that is kept; None if there is none, or it is damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # what has not been used for longest goes first
+    digest, content = data[:DIGEST], data[DIGEST:]
+    return _compiled(content) if hashlib.sha256(content).digest() == digest else None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A full disk, or a folder that is not to be written, is no reason to end a run."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+
+def _compiled(content: bytes) -> Kept:
+    end = LENGTH + int.from_bytes(content[:LENGTH])
+    traced = jax.export.deserialize(bytearray(content[end:]))
+    (leaves,), _ = traced.in_tree.unflatten(traced.in_avals)
+    of_leaves = jax.jit(traced.call).lower(leaves).compile()
+    return of_leaves, json.loads(content[LENGTH:end])
+
+
+def _whole(function: Callable, args: tuple[Any, ...], of_leaves: Callable, result: Any) -> Callable:
+    """The function itself, but for arguments like these by the program."""
+    numbers, others = eqx.partition(rebuild(result), eqx.is_array)
+    structure_out = jax.tree.structure(numbers)
+    structure, arrays, statics = _parts(args)
+    kinds = [jax.typeof(array) for array in arrays]
+
+    def call(*args):
+        structure_now, arrays, statics_now = _parts(args)
+        alike = structure_now == structure and len(statics) == len(statics_now)
+        alike = alike and all(map(_same, statics, statics_now))
+        if not alike or [jax.typeof(array) for array in arrays] != kinds:
+            return function(*args)
+        return eqx.combine(jax.tree.unflatten(structure_out, of_leaves(arrays)), others)
+
+    return call
+
+
+def _parts(args: tuple[Any, ...]) -> tuple[Any, list[Any], list[Any]]:
+    """The structure, the arrays and the other leaves."""
+    leaves, structure = jax.tree.flatten(args)
+    arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
+    return structure, arrays, [leaf for leaf in leaves if not eqx.is_array(leaf)]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or (type(one) is type(other) and type(one) in PLAIN and one == other)
+
+
+def _name(function: Callable, args: tuple[Any, ...]) -> str:
+    """A digest of all that the program depends on. Raises Unknown if that cannot be told."""
+    described = json.dumps([name_of(function), describe(args)])
+    devices = [device.device_kind for device in jax.devices()]
+    text = repr((jax.config.values, devices)) + described
+    return hashlib.sha256(_code() + text.encode()).hexdigest()
+
+
+@functools.cache
+def _code() -> bytes:
+    """A digest of this package and of the versions of those it builds on. Raises Unknown without
+    sources, or with one that was changed after this process began: what runs may be older.
+    """
+    found = hashlib.sha256(repr([version(name) for name in BUILT_ON]).encode())
+    home = Path(__file__).parent
+    for path in sorted(home.rglob("*.py")):
+        if path.stat().st_mtime > compilation_cache.BEGAN:
+            raise Unknown(str(path))
+        source = path.read_bytes()
+        found.update(f"{path.relative_to(home)} {len(source)}".encode() + source)
+    if not Path(__file__).exists():
+        raise Unknown(__file__)
+    return found.digest()
