@@ -14,21 +14,24 @@ import kjko.fit.newton as newton_module
 from kjko.bases import FourierHermite, Quadratics, RandomTanh, Splines
 from kjko.bases.dense import Dense
 from kjko.controls import Gradient
-from kjko.fit import Newton, conjugate_gradients
+from kjko.fit import Newton, conjugate_gradients, simplified_newton
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.fractions import DET_MIN, FRACTIONS, safe_fraction
 from kjko.fit.held_out import fitted_first
 from kjko.fit.newton import RIDGES, WORTH, choose_ridge
+from kjko.fit.simplified_newton import SimplifiedNewton
 from kjko.methods.barrier import BARRIER
 from kjko.methods.optimality import Optimality
 from kjko.splitting.transport import determinant, response
+
+NEWTON = Newton()
 
 
 @pytest.fixture
 def exact_solves(monkeypatch):
     """Every linear solve to rounding."""
     monkeypatch.setattr(conjugate_gradients, "TOLERANCE", 1e-12)
-    monkeypatch.setattr(newton_module, "ROUGHLY", 1e-12)
+    monkeypatch.setattr(simplified_newton, "ROUGHLY", 1e-12)
 
 
 stage_of = eqx.filter_jit(collision_stage)
@@ -47,6 +50,11 @@ def start_of(basis, subproblem, stage):
     condition = subproblem.condition(Gradient(basis.adapt(stage)), stage)
     zero = jnp.zeros(condition.control.basis.size, stage.v.dtype)
     return condition, zero, condition.linearise(zero)
+
+
+def iteration(condition, start, ridge, fit=NEWTON):
+    """That of a fit, with a matrix of its linear part and a ridge."""
+    return SimplifiedNewton.of(condition, start, ridge, fit.tolerance, fit.iterations)
 
 
 def compiled(basis, **settings):
@@ -136,14 +144,13 @@ def test_rough_steps_end_where_exact_ones_do(double, monkeypatch):
     ridge, whole = jnp.asarray(1e-3), np.mean(np.asarray(condition.right) ** 2)
 
     def left(roughly):
-        monkeypatch.setattr(newton_module, "ROUGHLY", roughly)
-        given = (start, ridge, zero, jnp.asarray(True))
-        c, count = jax.jit(lambda given: Newton()._iterate(condition, *given))(given)
+        monkeypatch.setattr(simplified_newton, "ROUGHLY", roughly)
+        c, count = eqx.filter_jit(iteration(condition, start, ridge))(zero, jnp.asarray(True))
         return jnp.mean(condition.residual(c) ** 2) + c @ start.penalty(c, ridge), count
 
-    (rough, some), (exact, few) = left(newton_module.ROUGHLY), left(1e-12)
-    assert few <= some < Newton().iterations
-    assert abs(rough - exact) < 2 * Newton().tolerance ** 2 * whole
+    (rough, some), (exact, few) = left(simplified_newton.ROUGHLY), left(1e-12)
+    assert few <= some < NEWTON.iterations
+    assert abs(rough - exact) < 2 * NEWTON.tolerance**2 * whole
 
 
 class Bent(eqx.Module):
@@ -164,9 +171,9 @@ def test_a_matrix_that_brings_nothing_more_is_taken_anew(chosen, double):
     """With the slope at zero the iteration stays at c = 1, where the residual is 0.7."""
     condition = Bent(np.ones(4))
     start, given = condition.linearise(jnp.zeros(1)), (jnp.asarray([chosen]), jnp.asarray(True))
-    c, count = Newton()._iterate(condition, start, jnp.asarray(1e-3), *given)
+    c, count = iteration(condition, start, jnp.asarray(1e-3))(*given)
     assert float(c[0]) == pytest.approx(1 / 1.4, abs=0.02)
-    assert int(count) < Newton().iterations
+    assert int(count) < NEWTON.iterations
 
 
 def test_the_next_search_begins_at_the_ridge_of_the_last(monkeypatch):
@@ -284,7 +291,7 @@ def test_the_iteration_ends_by_tolerance(double):
     @jax.jit
     def iterate(tolerance, cap, useful=True):
         fit, ridge = Newton(tolerance=tolerance, iterations=cap), jnp.asarray(1e-5)
-        c, count = fit._iterate(condition, start, ridge, zero, jnp.asarray(useful))
+        c, count = iteration(condition, start, ridge, fit)(zero, jnp.asarray(useful))
         left = jnp.mean(condition.residual(c) ** 2) / jnp.mean(condition.right**2)
         return count, jnp.sqrt(left)
 
@@ -497,17 +504,19 @@ def test_a_control_that_would_fold_is_fitted_again_with_a_larger_ridge(double):
     noise = np.random.default_rng(0).normal(size=400)
     stage = eqx.tree_at(lambda s: s.log_f, stage, stage.log_f + 0.3 * noise)
     condition, zero, start = start_of(Splines(1, (24, 9)), subproblem, stage)
-    fit, useful = Newton(), jnp.asarray(True)
+    useful = jnp.asarray(True)
 
     @jax.jit
     def iterate(ridge):
-        c, _ = fit._iterate(condition, start, ridge, zero, useful)
+        c, _ = iteration(condition, start, ridge)(zero, useful)
         by = response(condition.control_of(c), stage)
         return c, jnp.min(determinant(by.matrix, subproblem.dt))
 
-    solve_from = jax.jit(
-        lambda ridge: fit._unfolded(subproblem.dt, condition, stage, start, ridge, zero, useful)
-    )
+    @jax.jit
+    def solve_from(ridge):
+        begin = iteration(condition, start, ridge)
+        return NEWTON._unfolded(subproblem.dt, stage, begin, zero, useful)
+
     c, _ = solve_from(RIDGES[-1])
     fitted, least = zip(*(iterate(ridge) for ridge in sorted(RIDGES)), strict=True)
     safe = [bool(lowest > DET_MIN) for lowest in least]

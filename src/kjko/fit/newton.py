@@ -13,6 +13,7 @@ from kjko.core.precision import in_double, in_precision, with_double
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.fractions import safe_fraction
 from kjko.fit.held_out import fitted_first, unexplained
+from kjko.fit.simplified_newton import SimplifiedNewton
 from kjko.interfaces import (
     CONDITION,
     AbstractCondition,
@@ -29,7 +30,6 @@ RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
 LARGER = -1  # the way to larger ones
 WORTH = 0.05  # of the held-out error: its derivative in log ridge that is worth another ridge
 ROUNDING = 300.0  # times the precision: the least error that counts, relative to g
-ROUGHLY = 0.1  # of its right side: a step is solved for, as the next one mends the rest
 
 
 class Newton(AbstractFit):
@@ -96,17 +96,16 @@ class Newton(AbstractFit):
         precision = jnp.finfo(everyone.v.dtype).eps
         chosen, ridge, useful = choose_ridge(start, right, fitted, precision, first)
         chosen = jnp.where(useful, chosen, 0.0)
-        c, count = self._unfolded(dt, condition, everyone, start, ridge, chosen, useful)
+        iteration = SimplifiedNewton.of(condition, start, ridge, self.tolerance, self.iterations)
+        c, count = self._unfolded(dt, everyone, iteration, chosen, useful)
         left = unexplained((start.apply(chosen) - right)[fitted:], right[fitted:])
         return in_precision((c, chosen, count, *left, ridge), everyone.v.dtype)
 
     def _unfolded(
         self,
         dt: Float[Array, ""],
-        condition: AbstractCondition,
         everyone: Stage,
-        start: AbstractDesign,
-        ridge: Float[Array, ""],
+        iteration: SimplifiedNewton,
         chosen: Float[Array, " p"],
         useful: Bool[Array, ""],
     ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
@@ -117,8 +116,8 @@ class Newton(AbstractFit):
 
         def attempt(carry):
             ridge, *_, count = carry
-            c, more = self._iterate(condition, start, ridge, chosen, useful)
-            control = in_precision(condition.control_of(c), dtype)
+            c, more = eqx.tree_at(lambda i: i.ridge, iteration, ridge)(chosen, useful)
+            control = in_precision(iteration.condition.control_of(c), dtype)
             fraction = safe_fraction(response(control, everyone).matrix, dt)
             return 10 * ridge, c, fraction, count + more
 
@@ -126,75 +125,9 @@ class Newton(AbstractFit):
             ridge, _, fraction, _ = carry
             return (fraction < 1) & (ridge < 2 * RIDGES[0])  # the largest, but for rounding
 
-        state = (ridge, chosen, jnp.zeros((), dtype), jnp.zeros((), jnp.int32))
+        state = (iteration.ridge, chosen, jnp.zeros((), dtype), jnp.zeros((), jnp.int32))
         _, c, fraction, count = jax.lax.while_loop(go_on, attempt, state)
         return fraction * c, count
-
-    def _iterate(
-        self,
-        condition: AbstractCondition,
-        start: AbstractDesign,
-        ridge: Float[Array, ""],
-        chosen: Float[Array, " p"],
-        useful: Bool[Array, ""],
-    ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
-        """The iteration from `chosen`, or c = 0 if that is better; none if not `useful`."""
-        weights = jnp.ones_like(condition.right)
-        enough = self.tolerance**2 * jnp.mean(condition.right**2)
-
-        def objective(c, r):
-            return jnp.mean(r**2) + c @ start.penalty(c, ridge)
-
-        def improve(carry):
-            """Steps with one matrix, until one has to be shortened; it is old after the first."""
-            at, _, state = carry
-            design = condition.linearise(at).with_penalty_of(start)
-            factor = design.factor(design.gram(weights), ridge)
-
-            def step(carry):
-                c, r, _, _, count = carry
-                right = design.transpose(r) / r.size - start.penalty(c, ridge)
-                direction = solve(design, weights, ridge, factor, right, tolerance=ROUGHLY)
-                before = objective(c, r)
-
-                def shorten(tried):
-                    fraction = 0.5 * tried[0]
-                    trial = c + fraction * direction
-                    return fraction, trial, condition.residual(trial)
-
-                def too_long(tried):
-                    fraction, trial, residual = tried
-                    most = fraction * (right @ direction)  # that half of it can gain
-                    is_worse = ~(objective(trial, residual) <= before) & (most > enough)
-                    return is_worse | (fraction > 1)  # not tried yet
-
-                tried = jax.lax.while_loop(too_long, shorten, (jnp.full((), 2.0, c.dtype), c, r))
-                fraction, *trial = tried
-                gain = before - objective(*trial)
-                new = (jnp.where(gain > 0, *pair) for pair in zip(trial, (c, r), strict=True))
-                return *new, gain, fraction, count + 1
-
-            def goes_well(carry):
-                *_, gain, fraction, count = carry
-                return (gain > enough) & (fraction == 1) & (count < self.iterations)
-
-            not_yet = (jnp.full_like(enough, jnp.inf), jnp.ones_like(enough))  # gain, fraction
-            done = jax.lax.while_loop(goes_well, step, (*state[:2], *not_yet, state[4]))
-            is_old = (done[4] > state[4] + 1) | jnp.any(at != state[0])
-            return done[0], is_old, done
-
-        def go_on(carry):
-            _, is_old, (*_, gain, fraction, count) = carry
-            return (fraction < 1) & ((gain > enough) | is_old) & (count < self.iterations)
-
-        r = condition.residual(chosen)
-        better = objective(chosen, r) < jnp.mean(condition.right**2)
-        c, r = jnp.where(better, chosen, 0.0), jnp.where(better, r, condition.right)
-        gain = jnp.where(useful, jnp.inf, 0.0).astype(c.dtype)
-        state = (c, r, gain, jnp.zeros_like(gain), jnp.zeros((), jnp.int32))
-        start_of_all = (jnp.zeros_like(c), jnp.asarray(False), state)
-        *_, (c, *_, count) = jax.lax.while_loop(go_on, improve, start_of_all)
-        return c, count
 
 
 def choose_ridge(

@@ -1,0 +1,124 @@
+"""Newton's iteration on a condition, with a matrix that is kept as long as it serves."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kjko.fit.conjugate_gradients import solve
+from kjko.interfaces import AbstractCondition, AbstractDesign
+
+ROUGHLY = 0.1  # of its right side: a step is solved for, as the next one mends the rest
+
+
+class At(NamedTuple):
+    """Where the iteration is."""
+
+    c: Float[Array, " p"]
+    residual: Float[Array, " n"]
+    gain: Float[Array, ""]  # of the last step, infinite before the first
+    fraction: Float[Array, ""]  # of the last step that was gone
+    count: Int[Array, ""]  # of steps
+
+
+class SimplifiedNewton(eqx.Module):
+    """Lowers mean(residual(c)²) + ridge cᵀR c.
+
+    The matrix is that of the linear part, until a step must be shortened; then one is taken anew
+    where the iteration is. It ends with a step that gains less than `least`, after `iterations` at
+    most.
+    """
+
+    condition: AbstractCondition
+    linear: AbstractDesign  # of the linear part, whose penalty is that of all
+    ridge: Float[Array, ""]
+    least: Float[Array, ""]
+    iterations: Int[Array, ""] | int
+
+    @classmethod
+    def of(
+        cls,
+        condition: AbstractCondition,
+        linear: AbstractDesign,
+        ridge: Float[Array, ""],
+        tolerance: Any,
+        iterations: Any,
+    ) -> "SimplifiedNewton":
+        """With the least gain `tolerance`² of the objective of no control."""
+        least = tolerance**2 * jnp.mean(condition.right**2)
+        return cls(condition, linear, ridge, least, iterations)
+
+    def __call__(
+        self, chosen: Float[Array, " p"], useful: Bool[Array, ""]
+    ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
+        """The solution and the number of steps, from `chosen`, or from c = 0 if that is better;
+        without any if not `useful`.
+        """
+        right = self.condition.right
+        residual = self.condition.residual(chosen)
+        better = self._objective(chosen, residual) < jnp.mean(right**2)
+        c, residual = jnp.where(better, chosen, 0.0), jnp.where(better, residual, right)
+        gain = jnp.where(useful, jnp.inf, 0.0).astype(c.dtype)
+        start = At(c, residual, gain, jnp.zeros_like(gain), jnp.zeros((), jnp.int32))
+
+        def go_on(carry):
+            _, is_old, at = carry
+            can = (at.gain > self.least) | is_old
+            return (at.fraction < 1) & can & (at.count < self.iterations)
+
+        carry = (jnp.zeros_like(c), jnp.asarray(False), start)
+        *_, at = jax.lax.while_loop(go_on, lambda carry: self._with_one_matrix(*carry), carry)
+        return at.c, at.count
+
+    def _objective(self, c: Float[Array, " p"], residual: Float[Array, " n"]) -> Float[Array, ""]:
+        return jnp.mean(residual**2) + c @ self.linear.penalty(c, self.ridge)
+
+    def _with_one_matrix(
+        self, of: Float[Array, " p"], _: Bool[Array, ""], start: At
+    ) -> tuple[Float[Array, " p"], Bool[Array, ""], At]:
+        """Steps with the matrix at `of`, until one has to be shortened; it is old after the first.
+
+        Where the next matrix is to be taken, whether this one was old, and where that is.
+        """
+        weights = jnp.ones_like(self.condition.right)
+        design = self.condition.linearise(of).with_penalty_of(self.linear)
+        factor = design.factor(design.gram(weights), self.ridge)
+
+        def goes_well(at):
+            return (at.gain > self.least) & (at.fraction == 1) & (at.count < self.iterations)
+
+        def step(at):
+            return self._step(at, design, weights, factor)
+
+        one = jnp.ones_like(self.least)
+        not_yet = start._replace(gain=jnp.full_like(self.least, jnp.inf), fraction=one)
+        done = jax.lax.while_loop(goes_well, step, not_yet)
+        is_old = (done.count > start.count + 1) | jnp.any(of != start.c)
+        return done.c, is_old, done
+
+    def _step(self, at: At, design: AbstractDesign, weights: Float[Array, " n"], factor: Any) -> At:
+        """Halved until it lowers the objective, or is too short to lower it by enough."""
+        slope = design.transpose(at.residual) / at.residual.size
+        right = slope - self.linear.penalty(at.c, self.ridge)
+        direction = solve(design, weights, self.ridge, factor, right, tolerance=ROUGHLY)
+        before = self._objective(at.c, at.residual)
+
+        def shorten(tried):
+            fraction = 0.5 * tried[0]
+            trial = at.c + fraction * direction
+            return fraction, trial, self.condition.residual(trial)
+
+        def too_long(tried):
+            fraction, trial, residual = tried
+            most = fraction * (right @ direction)  # that half of it can gain
+            is_worse = ~(self._objective(trial, residual) <= before) & (most > self.least)
+            return is_worse | (fraction > 1)  # not tried yet
+
+        start = (jnp.full((), 2.0, at.c.dtype), at.c, at.residual)
+        fraction, *trial = jax.lax.while_loop(too_long, shorten, start)
+        gain = before - self._objective(*trial)
+        old = (at.c, at.residual)
+        c, residual = (jnp.where(gain > 0, *pair) for pair in zip(trial, old, strict=True))
+        return At(c, residual, gain, fraction, at.count + 1)
