@@ -89,6 +89,25 @@ def test_no_number_compiles_what_is_measured_again():
         assert not {"take_step", "_measure"} & set(traces), change
 
 
+@pytest.mark.parametrize("kind", [{}, {"covariances": np.eye(2)[None]}])
+def test_nor_does_another_law_that_is_known(kind):
+    """It is not traced: a mixture's is known by an object of its own for each run."""
+
+    def run(mean):
+        means = np.array([mean]) if kind else np.array(mean)
+        law = kjko.GaussianMixture(means, **kind) if kind else kjko.Gaussian(means, np.eye(2))
+        problem = kjko.Problem(in_a_well().flow, in_a_well().collisions, law)
+        particles = kjko.sample(law, 50)
+        with traces_of("_measure") as traces:
+            _, record = last(
+                kjko.simulate(problem, default(), particles, time_step=0.1, end_time=0.1)
+            )
+        return len(traces), record["drift_error"]
+
+    (_, one), (traces, other) = run([0.3, 1.0]), run([0.1, 0.5])
+    assert traces == 0 and one != other
+
+
 def end_of(method, particles, steps=3, time_step=0.1, seed=0, **settings):
     """(v, log f) after some steps; everything may be traced."""
     problem = problem_of(**settings)

@@ -20,6 +20,19 @@ class Unknown(Exception):
     """What depends on more than the code of this package and of those it builds on."""
 
 
+class OnHost:
+    """A value that no program depends on: any two are equal, and so is what is traced with them."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OnHost)
+
+    def __hash__(self) -> int:
+        return hash(OnHost)
+
+
 def describe(value: Any, constant: bool = False) -> Any:
     """A pytree without the numbers of its arrays: shapes and dtypes, classes and fields, names of
     functions, and all that is static. With `constant`, arrays too are what they hold.
@@ -33,6 +46,8 @@ def describe(value: Any, constant: bool = False) -> Any:
     if type(value) in (tuple, list, dict):
         items = value.items() if isinstance(value, dict) else value
         return {type(value).__name__: [describe(item, constant) for item in items]}
+    if isinstance(value, OnHost):
+        return {"host": None}
     if hasattr(value, "__qualname__"):  # a function or a class
         return {"name": name_of(value)}
     return {"class": name_of(type(value)), "fields": _fields(value, constant)}
@@ -46,6 +61,8 @@ def rebuild(described: Any) -> Any:
         if described["holds"] is not None:
             raise Unknown("an array that is a constant")
         return np.zeros(())
+    if "host" in described:
+        raise Unknown("a value on the host")
     if "name" in described:
         return _named(described["name"])
     for kind in (tuple, list, dict):

@@ -20,7 +20,7 @@ import jax
 import jax.export
 
 from kjko import compilation_cache
-from kjko.described import BUILT_ON, PLAIN, Unknown, describe, name_of, rebuild
+from kjko.described import BUILT_ON, PLAIN, OnHost, Unknown, describe, name_of, rebuild
 
 DIGEST, LENGTH = 32, 8  # bytes at the beginning of a file: SHA-256 of the rest, and of the result
 
@@ -129,7 +129,8 @@ def _parts(args: tuple[Any, ...]) -> tuple[Any, list[Any], list[Any]]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return one is other or (type(one) is type(other) and type(one) in PLAIN and one == other)
+    compared = (*PLAIN, OnHost)
+    return one is other or (type(one) is type(other) and type(one) in compared and one == other)
 
 
 def _name(function: Callable, args: tuple[Any, ...]) -> str:

@@ -2,10 +2,12 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Array
 
 from kjko.core import State
+from kjko.described import OnHost
 from kjko.interfaces import (
     AbstractObservable,
     AbstractStepInfo,
@@ -17,13 +19,17 @@ from kjko.problem import Problem
 from kjko.reference.errors import KnownLaw, score_error
 
 
+def _on_host(law: KnownLaw | OnHost | None) -> OnHost | None:
+    return law if law is None or isinstance(law, OnHost) else OnHost(law)
+
+
 class DriftError(AbstractObservable):
     """`drift_error`: mean |u − u*|² at the particles, (34); u* = −ε (v − ū + T ∇ᵥ log f).
 
     `law`: the f that it is held to; if not given, the exact one where that is known in closed form.
     """
 
-    law: KnownLaw | None = None
+    law: OnHost | None = eqx.field(default=None, converter=_on_host)
     keys: ClassVar[tuple[str, ...]] = ("drift_error",)
 
     def prepare(self, start: Start) -> "DriftError":
@@ -47,6 +53,7 @@ class DriftError(AbstractObservable):
             return {"drift_error": None}
         known = {name: np.asarray(values, dtype=float) for name, values in measured.items()}
         time = time_of(state) - (1 - float(known.pop("when"))) * step_length(state)
-        if not self.law.knows(time):
+        law: KnownLaw = self.law.value
+        if not law.knows(time):
             return {"drift_error": None}
-        return {"drift_error": score_error(self.law, time, **known)}
+        return {"drift_error": score_error(law, time, **known)}
