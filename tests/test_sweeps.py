@@ -89,13 +89,19 @@ def test_no_number_compiles_what_is_measured_again():
         assert not {"take_step", "_measure"} & set(traces), change
 
 
-@pytest.mark.parametrize("kind", [{}, {"covariances": np.eye(2)[None]}])
-def test_nor_does_another_law_that_is_known(kind):
-    """It is not traced: a mixture's is known by an object of its own for each run."""
+WIDTHS = np.array([[1.0, 0.3], [0.3, 2.0]])
+KNOWN = {
+    "gaussian": lambda mean: kjko.Gaussian(mean, WIDTHS),
+    "mixture": lambda mean: kjko.GaussianMixture([mean, [-1.0, 0.2]], [WIDTHS, np.eye(2)]),
+}
+
+
+@pytest.mark.parametrize("law_of", KNOWN.values(), ids=KNOWN)
+def test_nor_does_another_law_that_is_known(law_of):
+    """It is not traced: each run has an object of its own for it."""
 
     def run(mean):
-        means = np.array([mean]) if kind else np.array(mean)
-        law = kjko.GaussianMixture(means, **kind) if kind else kjko.Gaussian(means, np.eye(2))
+        law = law_of(mean)
         problem = kjko.Problem(in_a_well().flow, in_a_well().collisions, law)
         particles = kjko.sample(law, 50)
         with traces_of("_measure") as traces:

@@ -11,7 +11,7 @@ and a fit belong to the methods that learn. A step is
 
 and every part of it is an object with one of the interfaces below. To add one, write a class of
 your own: nothing is asked of it but its contract. `kjko.core` has the data that go through:
-`Particles`, `State`, `Stage`, `Bath`, `Response`. What case files call the built-in ones is in
+`Particles`, `State`, `Stage`, `Bath`, `Response`. Case files name the built-in ones by `@part`, see
 `kjko.case.parts`.
 
 Symbols: d_x is the number of position and d ≥ d_x of velocity components, n of particles, p of

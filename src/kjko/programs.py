@@ -148,11 +148,11 @@ def _code() -> bytes:
     """
     found = hashlib.sha256(repr([version(name) for name in BUILT_ON]).encode())
     home = Path(__file__).parent
+    if not Path(__file__).exists():
+        raise Unknown(__file__)
     for path in sorted(home.rglob("*.py")):
         if path.stat().st_mtime > compilation_cache.BEGAN:
             raise Unknown(str(path))
         source = path.read_bytes()
         found.update(f"{path.relative_to(home)} {len(source)}".encode() + source)
-    if not Path(__file__).exists():
-        raise Unknown(__file__)
     return found.digest()

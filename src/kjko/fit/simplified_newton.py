@@ -43,8 +43,8 @@ class SimplifiedNewton(eqx.Module):
         condition: AbstractCondition,
         linear: AbstractDesign,
         ridge: Float[Array, ""],
-        tolerance: Any,
-        iterations: Any,
+        tolerance: Float[Array, ""] | float,
+        iterations: Int[Array, ""] | int,
     ) -> "SimplifiedNewton":
         """With the least gain `tolerance`² of the objective of no control."""
         least = tolerance**2 * jnp.mean(condition.right**2)
@@ -68,22 +68,27 @@ class SimplifiedNewton(eqx.Module):
             can = (at.gain > self.least) | is_old
             return (at.fraction < 1) & can & (at.count < self.iterations)
 
+        def go(carry):
+            where, _, at = carry
+            return self._with_one_matrix(where, at)
+
         carry = (jnp.zeros_like(c), jnp.asarray(False), start)
-        *_, at = jax.lax.while_loop(go_on, lambda carry: self._with_one_matrix(*carry), carry)
+        *_, at = jax.lax.while_loop(go_on, go, carry)
         return at.c, at.count
 
     def _objective(self, c: Float[Array, " p"], residual: Float[Array, " n"]) -> Float[Array, ""]:
         return jnp.mean(residual**2) + c @ self.linear.penalty(c, self.ridge)
 
     def _with_one_matrix(
-        self, of: Float[Array, " p"], _: Bool[Array, ""], start: At
+        self, where: Float[Array, " p"], start: At
     ) -> tuple[Float[Array, " p"], Bool[Array, ""], At]:
-        """Steps with the matrix at `of`, until one has to be shortened; it is old after the first.
+        """Steps with the matrix at `where`, until one has to be shortened.
 
-        Where the next matrix is to be taken, whether this one was old, and where that is.
+        Where the next matrix is to be taken, whether this one was old, as it is after its first
+        step, and where the steps end.
         """
         weights = jnp.ones_like(self.condition.right)
-        design = self.condition.linearise(of).with_penalty_of(self.linear)
+        design = self.condition.linearise(where).with_penalty_of(self.linear)
         factor = design.factor(design.gram(weights), self.ridge)
 
         def goes_well(at):
@@ -95,7 +100,7 @@ class SimplifiedNewton(eqx.Module):
         one = jnp.ones_like(self.least)
         not_yet = start._replace(gain=jnp.full_like(self.least, jnp.inf), fraction=one)
         done = jax.lax.while_loop(goes_well, step, not_yet)
-        is_old = (done.count > start.count + 1) | jnp.any(of != start.c)
+        is_old = (done.count > start.count + 1) | jnp.any(where != start.c)
         return done.c, is_old, done
 
     def _step(self, at: At, design: AbstractDesign, weights: Float[Array, " n"], factor: Any) -> At:
