@@ -11,6 +11,7 @@ if WORKER and hasattr(os, "sched_setaffinity"):  # threads of two workers would 
     CORES = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {CORES[int(WORKER.removeprefix("gw")) % len(CORES)]})
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 4)  # those beyond the first for tests of several
 
 
 @pytest.fixture(scope="module", autouse=True)

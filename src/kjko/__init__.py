@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from kjko.core import Mesh as Mesh
     from kjko.core import Particles as Particles
     from kjko.core import State as State
+    from kjko.devices import several as several
     from kjko.fit import Adam as Adam
     from kjko.fit import GaussNewton as GaussNewton
     from kjko.fit import LevenbergMarquardt as LevenbergMarquardt
@@ -99,6 +100,7 @@ _HOME = {
     "collisions": ("Dougherty", "FokkerPlanck", "NoCollisions"),
     "controls": ("Affine", "AffineInTime", "Gradient", "InTime", "MLP", "Periodic"),
     "core": ("Box", "Mesh", "Particles", "State"),
+    "devices": ("several",),
     "fit": ("Adam", "GaussNewton", "LevenbergMarquardt", "Newton"),
     "flow": ("Ampere", "Driven", "External", "Magnetic", "Poisson", "Sum", "Uniform"),
     "flow.potentials": (

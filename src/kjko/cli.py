@@ -30,6 +30,11 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="set a key of the case")
 ]
 
+Devices = Annotated[
+    int | None,
+    typer.Option(help="share the particles out among as many; cores, where there are no others"),
+]
+
 
 def _tell_version(asked: bool) -> None:
     if asked:
@@ -86,6 +91,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="new folder; default runs/CASE, numbered if taken")
     ] = None,
+    devices: Devices = None,
     overrides: Overrides = None,
 ) -> None:
     """Run a case into a new folder and draw its figures."""
@@ -93,7 +99,8 @@ def run(
         loaded = _load(case, overrides)
         from kjko.run import loop
 
-        folder = loop.start(loaded, out or Path("runs") / Path(case).stem, numbered=out is None)
+        with _shared_out_among(devices):
+            folder = loop.start(loaded, out or Path("runs") / Path(case).stem, numbered=out is None)
         _tell(folder)
 
 
@@ -127,20 +134,24 @@ def sweep(
 
 
 @app.command()
-def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
-    """Go on with a stopped run or sweep."""
+def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")], devices: Devices = None) -> None:
+    """Go on with a stopped run or sweep, a run on any number of devices."""
     go_on = f"stopped; `kjko resume {folder}` goes on"
     with lossy_output(), _exit_codes(), exit_at_once(RESUMABLE, go_on):
+        from kjko.case import BadInput
         from kjko.run import loop
         from kjko.studies import sweep as study
 
         if study.is_sweep(folder):
+            if devices is not None:
+                raise BadInput(f"--devices: {folder} is a sweep, whose runs have one device each")
             planned = study.read_sweep(folder)
             _set_up_jax(next(planned.members).case)
             return _tell_sweep(planned, study.resume(planned, _say))
         case = loop.read_case(folder)
         _set_up_jax(case)
-        loop.resume(case, folder)
+        with _shared_out_among(devices):
+            loop.resume(case, folder)
         _tell(folder)
 
 
@@ -292,6 +303,27 @@ def _set_up_jax(case) -> None:
     jax.config.update("jax_enable_x64", case.solver.precision == "double")
     if case.output.keep_programs:
         keep_programs()
+
+
+@contextlib.contextmanager
+def _shared_out_among(number: int | None) -> Iterator[None]:
+    """Where particles are shared out among so many devices, or left alone for None."""
+    if number is None:
+        yield
+        return
+    import jax
+
+    from kjko.case import BadInput
+    from kjko.devices import several
+
+    with contextlib.suppress(RuntimeError):  # too late, where jax has its devices already
+        jax.config.update("jax_num_cpu_devices", number)
+    try:
+        context = several(number)
+    except ValueError as error:
+        raise BadInput(f"--{error}") from None
+    with context:
+        yield
 
 
 def _draw(folder: Path) -> None:

@@ -21,7 +21,7 @@ coefficients, Δt the time step, φ a potential. Positions move by the first d_x
 import abc
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import equinox as eqx
 import jax
@@ -135,8 +135,12 @@ class AbstractCollisions(eqx.Module):
 
 
 class AbstractBasis(eqx.Module):
-    """Functions Φ of one particle to expand a potential ψ = Σ c_k Φ_k in. In `kjko.bases`."""
+    """Functions Φ of one particle to expand a potential ψ = Σ c_k Φ_k in. In `kjko.bases`.
 
+    `polynomial`: whether they are products and sums, of which a step is compiled in less time.
+    """
+
+    polynomial: ClassVar[bool] = False
     size: eqx.AbstractVar[int]  # p
 
     @abc.abstractmethod

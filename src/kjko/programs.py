@@ -8,6 +8,7 @@ on, jax's settings and devices, and what the arguments are but for their numbers
 import contextlib
 import functools
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Callable
@@ -19,9 +20,10 @@ import equinox as eqx
 import jax
 import jax.export
 
-from kjko import compilation_cache
+from kjko import compilation_cache, devices
 from kjko.described import BUILT_ON, PLAIN, OnHost, Unknown, describe, name_of, rebuild
 
+PATIENCE = 3600  # seconds
 DIGEST, LENGTH = 32, 8  # bytes at the beginning of a file: SHA-256 of the rest, and of the result
 
 Kept = tuple[Callable, Any]  # what maps arrays to arrays, and what it gives but for its numbers
@@ -29,27 +31,50 @@ Kept = tuple[Callable, Any]  # what maps arrays to arrays, and what it gives but
 _loaded: dict[str, Kept] = {}
 
 
-def program(function: Callable, *args: Any) -> Callable:
+def program(function: Callable, *args: Any, quick: bool = False) -> Callable:
     """What does the same as the jitted `function` for arguments of the kind of `args`.
 
-    That is a program that is kept, or one that is traced and kept now; the function itself where
-    none are kept, or where it depends on code that is not of this package. What is changed in this
-    package while it runs is not seen.
+    That is a program that is kept, or one that is traced and kept now; the function jitted anew
+    where none are kept, or where it depends on code that is not of this package. What is changed in
+    this package while it runs is not seen.
+
+    `quick`: compiled in two thirds of the time. It takes as long to run where nearly all of it are
+    products and sums of some ten thousand numbers, and else up to a third longer.
     """
-    folder = compilation_cache.folder_in_use()
-    if folder is None:
-        return function
+    folder, options = compilation_cache.folder_in_use(), _options(quick)
+    jitted = _jitted(function, tuple(options.items()))
+    if folder is None or devices.in_use():
+        return jitted
     try:
-        name = _name(function, args)
+        name = _name(function, args, options)
         if name not in _loaded:
             path = folder / f"kjko-{name}"
-            _loaded[name] = _read(path) or _trace(function, args, path)
+            _loaded[name] = _read(path, options) or _trace(function, args, path, options)
     except Exception:  # what is wrong with the function shows when it is called
-        return function
-    return _whole(function, args, *_loaded[name])
+        return jitted
+    return _whole(jitted, args, *_loaded[name])
 
 
-def _trace(function: Callable, args: tuple[Any, ...], path: Path) -> Kept:
+@functools.cache
+def _jitted(function: Callable, options: tuple[tuple[str, Any], ...]) -> Callable:
+    decorate: Any = eqx.filter_jit
+    return decorate(inspect.unwrap(function), compiler_options=dict(options))
+
+
+def _options(quick: bool) -> dict[str, Any]:
+    """What XLA's compiler for processors is told, but for what XLA_FLAGS tells it."""
+    if jax.default_backend() != "cpu":
+        return {}
+    options: dict[str, Any] = {"xla_disable_hlo_passes": "tree_reduction_rewriter"}  # `core.sums`
+    if devices.in_use():  # which may wait for each other where there are fewer cores
+        options["xla_cpu_collective_call_terminate_timeout_seconds"] = PATIENCE
+    if quick:
+        options |= {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in options.items() if name not in flags}
+
+
+def _trace(function: Callable, args: tuple[Any, ...], path: Path, options: dict[str, Any]) -> Kept:
     numbers, others = eqx.partition(args, eqx.is_array)
     leaves, structure = jax.tree.flatten(numbers)
     results: list[Any] = []
@@ -69,10 +94,10 @@ def _trace(function: Callable, args: tuple[Any, ...], path: Path) -> Kept:
     head = json.dumps(results[0]).encode()
     content = len(head).to_bytes(LENGTH) + head + traced
     _write(path, hashlib.sha256(content).digest() + content)
-    return _compiled(content)
+    return _compiled(content, options)
 
 
-def _read(path: Path) -> Kept | None:
+def _read(path: Path, options: dict[str, Any]) -> Kept | None:
     """A program that is kept; None if there is none, or it is damaged."""
     try:
         data = path.read_bytes()
@@ -81,7 +106,7 @@ def _read(path: Path) -> Kept | None:
     with contextlib.suppress(OSError):
         os.utime(path)  # what has not been used for longest goes first
     digest, content = data[:DIGEST], data[DIGEST:]
-    return _compiled(content) if hashlib.sha256(content).digest() == digest else None
+    return _compiled(content, options) if hashlib.sha256(content).digest() == digest else None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -95,11 +120,11 @@ def _write(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _compiled(content: bytes) -> Kept:
+def _compiled(content: bytes, options: dict[str, Any]) -> Kept:
     end = LENGTH + int.from_bytes(content[:LENGTH])
     traced = jax.export.deserialize(bytearray(content[end:]))
     (leaves,), _ = traced.in_tree.unflatten(traced.in_avals)
-    of_leaves = jax.jit(traced.call).lower(leaves).compile()
+    of_leaves = jax.jit(traced.call).lower(leaves).compile(compiler_options=options)
     return of_leaves, json.loads(content[LENGTH:end])
 
 
@@ -133,11 +158,11 @@ def _same(one: Any, other: Any) -> bool:
     return one is other or (type(one) is type(other) and type(one) in compared and one == other)
 
 
-def _name(function: Callable, args: tuple[Any, ...]) -> str:
+def _name(function: Callable, args: tuple[Any, ...], options: dict[str, Any]) -> str:
     """A digest of all that the program depends on. Raises Unknown if that cannot be told."""
     described = json.dumps([name_of(function), describe(args)])
-    devices = [device.device_kind for device in jax.devices()]
-    text = repr((jax.config.values, devices)) + described
+    kinds = [device.device_kind for device in jax.devices()]
+    text = repr((jax.config.values, options, kinds)) + described
     return hashlib.sha256(_code() + text.encode()).hexdigest()
 
 

@@ -8,11 +8,19 @@ import equinox as eqx
 import jax
 
 from kjko.core import Particles, State
-from kjko.interfaces import AbstractMethod, AbstractObservable, AbstractStepInfo, Record
+from kjko.interfaces import (
+    AbstractBasis,
+    AbstractMethod,
+    AbstractObservable,
+    AbstractStepInfo,
+    Record,
+)
 from kjko.observe import DEFAULT, Observer, Start, check
 from kjko.observe.start import step_length
 from kjko.problem import Problem
 from kjko.programs import program
+
+FEW = 100_000  # particles
 
 
 @eqx.filter_jit
@@ -24,7 +32,8 @@ def take_step(
     Products of matrices have all digits, also where a device would round them for speed.
     """
     with jax.default_matmul_precision("highest"):
-        return method.step(problem, state)
+        after, info = method.step(problem, state)
+    return after.shared_out(), info
 
 
 def evolve(
@@ -46,7 +55,8 @@ def evolve(
     start = time.perf_counter()
     if int(state.step) == 0:
         state = method.learn(problem, state, steps)
-    step = program(take_step, problem, method, state)
+    state = state.shared_out()
+    step = program(take_step, problem, method, state, quick=_is_quick(method, state))
     for _ in range(int(state.step), steps):
         state, info = step(problem, method, state)
         record = observer(state, info)
@@ -54,6 +64,14 @@ def evolve(
         check(record, before)
         yield state, info, record
         start, before = time.perf_counter(), record
+
+
+def _is_quick(method: AbstractMethod, state: State) -> bool:
+    """Whether a step is products and sums, of not too many particles to be compiled in haste."""
+    nodes = jax.tree.leaves(method, is_leaf=lambda node: isinstance(node, AbstractBasis))
+    bases = [node for node in nodes if isinstance(node, AbstractBasis)]
+    few = len(state.particles.v) <= FEW
+    return few and bool(bases) and all(basis.polynomial for basis in bases)
 
 
 def number_of_steps(end_time: float, time_step: float) -> int:

@@ -109,7 +109,16 @@ def test_the_folder_holds_what_is_promised(whole):
 
 def test_the_manifest(whole):
     manifest = read_manifest(whole)
-    expected = {"versions", "device", "threads", "precision", "seed", "git_commit", "case"}
+    expected = {
+        "versions",
+        "device",
+        "devices",
+        "threads",
+        "precision",
+        "seed",
+        "git_commit",
+        "case",
+    }
     assert set(manifest) == expected
     assert manifest["case"] == small_case().model_dump(mode="json")
     assert manifest["versions"]["jax"] == jax.__version__

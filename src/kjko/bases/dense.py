@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
-from kjko.core import Stage
+from kjko.core import Stage, sums
 from kjko.interfaces import AbstractBasis, AbstractDesign
 
 ROUNDING = 16.0  # of the floor: times the precision and the largest mean square of a column
@@ -27,14 +27,14 @@ class Dense(AbstractDesign):
     @classmethod
     def of(cls, matrix: Float[Array, "n p"], roughness: Float[Array, " p"]) -> "Dense":
         """R weighs a function with its `roughness`, once it is scaled to unit mean square."""
-        square = (jnp.sqrt(jnp.mean(matrix**2, axis=0)) + COLUMN_MIN) ** 2
+        square = (jnp.sqrt(sums.mean(matrix**2)) + COLUMN_MIN) ** 2
         precision = jnp.finfo(matrix.dtype).eps
         return cls(matrix, square * roughness, ROUNDING * precision * jnp.max(square))
 
     def with_column(self, column: Float[Array, " n"]) -> "Dense":
         """The matrix with another function, weighed as one of roughness one."""
         matrix = jnp.concatenate([self.matrix, column[:, None]], axis=1)
-        weight = jnp.append(self.weight, (jnp.sqrt(jnp.mean(column**2)) + COLUMN_MIN) ** 2)
+        weight = jnp.append(self.weight, (jnp.sqrt(sums.mean(column**2)) + COLUMN_MIN) ** 2)
         return Dense(matrix, weight, self.floor)
 
     def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
@@ -50,7 +50,7 @@ class Dense(AbstractDesign):
         return self._diagonal(ridge) * c
 
     def gram(self, weights: Float[Array, " n"]) -> Float[Array, "p p"]:
-        return (self.matrix * weights[:, None]).T @ self.matrix / jnp.sum(weights)
+        return (self.matrix * weights[:, None]).T @ self.matrix / sums.total(weights)
 
     def factor(self, gram: Float[Array, "p p"], ridge: Float[Array, ""]) -> Any:
         return cho_factor(gram + jnp.diag(self._diagonal(ridge)))[0]

@@ -1,5 +1,7 @@
 """Quadratic polynomials: the potentials of affine controls."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ class Quadratics(AbstractStored):
     In a periodic box x is left out.
     """
 
+    polynomial: ClassVar[bool] = True
     scales: Scales
     periodic: bool = eqx.field(static=True)
 

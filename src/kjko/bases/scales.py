@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from kjko.core import Particles, Stage
+from kjko.core import Particles, Stage, sums
 from kjko.core.box import on_circle
 
 
@@ -59,7 +59,7 @@ class Scales(eqx.Module):
     def of(cls, particles: Particles | Stage) -> "Scales":
         x, v = particles.x, particles.v
         x_width, v_width = (_width(z) for z in (x, v))
-        return cls(jnp.mean(x, axis=0), x_width, jnp.mean(v, axis=0), v_width)
+        return cls(sums.mean(x), x_width, sums.mean(v), v_width)
 
 
 def least_width(low: Float[Array, "..."], high: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -72,10 +72,10 @@ def standard(values: Float[Array, " n"]) -> tuple[Float[Array, ""], Float[Array,
     """Mean and deviation; an infinite one where values differ by no more than rounding."""
     low, high = jnp.min(values), jnp.max(values)
     least = least_width(low, high)
-    width = jnp.where(high - low > least, jnp.maximum(jnp.std(values), least), jnp.inf)
-    return jnp.mean(values), width
+    width = jnp.where(high - low > least, jnp.maximum(sums.deviation(values), least), jnp.inf)
+    return sums.mean(values), width
 
 
 def _width(z: Float[Array, "n d"]) -> Float[Array, " d"]:
     """The standard deviation, or more where that is rounding: keeps a division by it finite."""
-    return jnp.maximum(jnp.std(z, axis=0), least_width(jnp.min(z, axis=0), jnp.max(z, axis=0)))
+    return jnp.maximum(sums.deviation(z), least_width(jnp.min(z, axis=0), jnp.max(z, axis=0)))

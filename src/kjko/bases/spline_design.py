@@ -12,6 +12,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Int
 
 from kjko.bases import block_tridiagonal
+from kjko.core import sums
 from kjko.interfaces import AbstractDesign
 
 ORDER = 4  # B-splines of degree three that do not vanish in a cell
@@ -217,7 +218,7 @@ class SplineDesign(AbstractDesign):
     @classmethod
     def of(cls, cell, of_x, of_v, cross, table: Table) -> "SplineDesign":
         square = jnp.sum(of_x**2, axis=2) * jnp.sum(of_v**2, axis=2)
-        return cls(cell, of_x, of_v, cross, jnp.mean(square) / table.size, table)
+        return cls(cell, of_x, of_v, cross, jnp.mean(sums.mean(square)) / table.size, table)
 
     def with_penalty_of(self, other: "SplineDesign") -> "SplineDesign":
         return eqx.tree_at(lambda d: d.unit, self, other.unit)
@@ -249,18 +250,18 @@ class SplineDesign(AbstractDesign):
             pad = [(0, -len(values) % size)] + [(0, 0)] * (values.ndim - 1)  # zeros add nothing
             return jnp.pad(values, pad).reshape(-1, size, *values.shape[1:])
 
-        def add(sums, block):
+        def add(totals, block):
             rows, left, right = block
             products = left[:, :, None] * right[:, None, :]
-            return sums.at[rows].add(products.reshape(size, p * q)), None
+            return totals.at[rows].add(products.reshape(size, p * q)), None
 
-        sums = jnp.zeros((d * n_x * n_v, p * q), of_x.dtype)
-        sums, _ = jax.lax.scan(add, sums, (blocks(number), blocks(of_x), blocks(of_v)))
-        return sums.reshape(d, n_x, n_v, p, q)
+        totals = jnp.zeros((d * n_x * n_v, p * q), of_x.dtype)
+        totals, _ = jax.lax.scan(add, totals, (blocks(number), blocks(of_x), blocks(of_v)))
+        return totals.reshape(d, n_x, n_v, p, q)
 
     def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        sums = self._sum_over_cells(r[:, None, None] * self.of_x, self.of_v)
-        tables = _gathered(sums.reshape(len(sums), -1), _table_index(self.table))
+        of_cells = self._sum_over_cells(r[:, None, None] * self.of_x, self.of_v)
+        tables = _gathered(of_cells.reshape(len(of_cells), -1), _table_index(self.table))
         return jnp.concatenate([self.cross.T @ r, tables.ravel()])
 
     def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
@@ -270,7 +271,7 @@ class SplineDesign(AbstractDesign):
         return jnp.concatenate([FLOOR * c[:q], smooth.ravel()])
 
     def gram(self, weights: Float[Array, " n"]) -> Gram:
-        weights = weights / jnp.sum(weights)
+        weights = weights / sums.total(weights)
         first, second = np.triu_indices(ORDER)
         in_x = weights[:, None, None] * self.of_x[..., first] * self.of_x[..., second]
         in_v = self.of_v[..., first] * self.of_v[..., second]

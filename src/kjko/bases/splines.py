@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -43,6 +43,7 @@ class Splines(AbstractBasis):
     functions go on smoothly where there are no particles.
     """
 
+    polynomial: ClassVar[bool] = True
     scales: Scales
     low: Float[Array, "d 2"]  # of the cells, in x_k and v_k
     high: Float[Array, "d 2"]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.core import Bath, Particles
+from kjko.core import Bath, Particles, sums
 from kjko.core.checks import expect
 from kjko.core.mesh import Mesh
 from kjko.interfaces import AbstractCollisions
@@ -57,16 +57,20 @@ class Dougherty(AbstractCollisions):
         velocity = self._mean(x, v)
         square = jnp.mean((v - velocity) ** 2, axis=1)
         temperature = self._mean(x, square[:, None])[:, 0]
-        overall = jnp.mean(jnp.var(v, axis=0))
+        overall = jnp.mean(sums.variance(v))
         return velocity, jnp.where(temperature > 0, temperature, overall)
 
     def _mean(self, x: Float[Array, "n d_x"], values: Float[Array, "n m"]) -> Float[Array, "n m"]:
         """Over the particles of each particle's cell."""
         if self.mesh is None:
-            return jnp.broadcast_to(jnp.mean(values, axis=0), values.shape)
+            return jnp.broadcast_to(sums.mean(values), values.shape)
         number = self.mesh.number_of_cells
         cell = jnp.ravel_multi_index(tuple(self.mesh.cell(x).T), number, mode="wrap")
         count = math.prod(number)
-        total = jax.ops.segment_sum(values, cell, count)
-        members = jax.ops.segment_sum(jnp.ones_like(values[:, :1]), cell, count)
+
+        def by_cell(values, cell):
+            return jax.ops.segment_sum(values, cell, count)
+
+        total = sums.of_blocks(by_cell, values, cell)
+        members = sums.of_blocks(by_cell, jnp.ones_like(values[:, :1]), cell)
         return (total / jnp.maximum(members, 1))[cell]

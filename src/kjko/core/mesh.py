@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from kjko.core import sums
+
 Shape = Literal["nearest", "tent", "quadratic"]
 POINTS = {"nearest": 1, "tent": 2, "quadratic": 3}  # cells that a particle touches, a dimension
 
@@ -61,7 +63,11 @@ class Mesh(eqx.Module):
         return float(np.prod(self.spacing))
 
     def deposit(self, x: Float[Array, "n d_x"]) -> Float[Array, "..."]:
-        """ρ_h for a total mass of one. Corner by corner of the shape: memory is that of x."""
+        """ρ_h for a total mass of one."""
+        return sums.of_blocks(self._of_unit_masses, x) / (x.shape[0] * self.volume)
+
+    def _of_unit_masses(self, x: Float[Array, "n d_x"]) -> Float[Array, "..."]:
+        """What each cell gets. Corner by corner of the shape: memory is that of x."""
         index, weight = jax.vmap(self._stencil)(x)  # (n, d_x, points)
         total = jnp.zeros(self.number_of_cells, x.dtype)
         for corner in product(range(POINTS[self.shape]), repeat=len(self.length)):
@@ -70,7 +76,7 @@ class Mesh(eqx.Module):
             for i, c in enumerate(corner):
                 mass = mass * weight[:, i, c]
             total = total.at[cell].add(mass)
-        return total / (x.shape[0] * self.volume)
+        return total
 
     def gather(self, values: Float[Array, "..."], x: Float[Array, " d_x"]) -> Float[Array, "..."]:
         """Σ_h S(x_h − x) values_h at one particle; `values` has the cells as its first axes."""

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt
 
+from kjko.devices import everywhere, shared_out
+
 
 class Particles(eqx.Module):
     """Samples of f of equal weight, each with the density at its own position.
@@ -61,3 +63,9 @@ class State(eqx.Module):
     def key(self) -> Key[Array, ""]:
         """The run's own key."""
         return jax.random.key(self.seed)
+
+    def shared_out(self) -> "State":
+        """With its particles shared out among the devices in use, and the rest on each of them."""
+        numbers = everywhere((self.step, self.time_step, self.seed))
+        of_particles = shared_out((self.particles, self.turns))
+        return State(*numbers, *of_particles, *everywhere((self.field, self.memory)))

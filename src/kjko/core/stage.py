@@ -4,6 +4,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, Int
 
+from kjko.devices import everywhere
+
 
 class Bath(eqx.Module):
     """What the collisions of a step relax to, frozen for the step; one row a particle.
@@ -49,8 +51,8 @@ class Stage(eqx.Module):
     drift: Float[Array, " n"] | None = None
 
     def take(self, rows: Int[Array, " m"] | slice) -> "Stage":
-        """The stage of some of the particles."""
-        return jax.tree.map(lambda leaf: leaf[rows], self)
+        """The stage of some of the particles, on every device."""
+        return everywhere(jax.tree.map(lambda leaf: leaf[rows], self))
 
 
 class Response(eqx.Module):

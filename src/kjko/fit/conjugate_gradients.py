@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from kjko.core import sums
 from kjko.interfaces import AbstractDesign
 
 MOST = 40  # iterations
@@ -29,7 +30,7 @@ def solve(
     """
 
     def normal(c):
-        return design.transpose(weights * design.apply(c)) / jnp.sum(weights) + design.penalty(
+        return design.transpose(weights * design.apply(c)) / sums.total(weights) + design.penalty(
             c, ridge
         )
 

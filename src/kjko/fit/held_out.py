@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from kjko.core import Stage
+from kjko.core import Stage, sums
 from kjko.interfaces import AbstractSubproblem
 
 
@@ -64,8 +64,8 @@ def unexplained(
 
     No residual counts as more than the mean square of g.
     """
-    most = jnp.mean(g**2)
-    left, whole = (jnp.mean(jnp.minimum(values**2, most)) for values in (residual, g))
+    most = sums.mean(g**2)
+    left, whole = (sums.mean(jnp.minimum(values**2, most)) for values in (residual, g))
     return 1 - left / whole, 0.5 * left
 
 

@@ -9,7 +9,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Int, Key
 
 from kjko.bases.scales import standard
-from kjko.core import Stage
+from kjko.core import Stage, sums
 from kjko.fit.fractions import safe_fraction
 from kjko.fit.held_out import fitted_first, unexplained
 from kjko.interfaces import (
@@ -137,9 +137,9 @@ class _Values(eqx.Module):
         potential, g = condition.stage.potential, condition.right
         mean, width = standard(potential)
         potential = (potential - mean) / width
-        log_relaxed = -g - jax.nn.logsumexp(-g) + jnp.log(g.size)
+        log_relaxed = -g - sums.log_mean_exp(-g)
         relaxed = jnp.exp(jnp.minimum(log_relaxed, LARGEST))
-        weights = 1 - RELAXED + RELAXED * relaxed / jnp.mean(relaxed)
+        weights = 1 - RELAXED + RELAXED * relaxed / sums.mean(relaxed)
         return cls(condition, potential, weights, fitted)
 
     @property
@@ -155,7 +155,7 @@ class _Values(eqx.Module):
         root = jnp.sqrt(self.seen)
         of_one, of_potential = jnp.linalg.lstsq((columns * root[None]).T, root * r)[0]
         r = r - of_one - of_potential * self.potential
-        better = jnp.sum(self.seen * r**2) < jnp.sum(self.seen * self.condition.right**2)
+        better = sums.total(self.seen * r**2) < sums.total(self.seen * self.condition.right**2)
         c = jnp.where(better, c.at[0].add(of_one), 0.0)  # the first function is one
         return _Unknowns(basis, c, jnp.where(better, of_potential, 0.0))
 
@@ -168,8 +168,8 @@ class _Values(eqx.Module):
     def held_out_error(self, r: Float[Array, " n"]) -> Float[Array, ""]:
         """Weighted mean square, none counted as more than that of no control."""
         held, weights = slice(self.fitted, None), self.weights[self.fitted :]
-        most = jnp.sum(weights * self.condition.right[held] ** 2) / jnp.sum(weights)
-        error = jnp.sum(weights * jnp.minimum(r[held] ** 2, most)) / jnp.sum(weights)
+        most = sums.total(weights * self.condition.right[held] ** 2) / sums.total(weights)
+        error = sums.total(weights * jnp.minimum(r[held] ** 2, most)) / sums.total(weights)
         return jnp.where(jnp.all(jnp.isfinite(r)), error, jnp.inf)
 
     def bend(self, at: _Unknowns) -> Float[Array, " m"]:
@@ -177,7 +177,7 @@ class _Values(eqx.Module):
         control, stage = self.condition_of(at.basis).control_of(at.c), self.kept_smooth
         laplacian = jnp.trace(response(control, stage).matrix, axis1=1, axis2=2)
         bend = -stage.bath.temperature * laplacian / self.condition.strength
-        return bend - jnp.mean(bend)
+        return bend - sums.mean(bend)
 
     def bend_rows(self, at: _Unknowns) -> Float[Array, "m q"]:
         """Its derivatives by the unknowns."""
@@ -186,7 +186,7 @@ class _Values(eqx.Module):
         downward = -stage.bath.temperature[:, None, None] * identity[None]
         with_values = at.basis.tangent(stage, flat, downward, at.c)
         rows = with_values - at.basis.tangent(stage, flat, 0 * downward, at.c)
-        return jnp.pad(rows - jnp.mean(rows, axis=0)[None], ((0, 0), (0, 1)))  # φ is not bent in v
+        return jnp.pad(rows - sums.mean(rows)[None], ((0, 0), (0, 1)))  # φ is not bent in v
 
     @property
     def kept_smooth(self) -> Stage:
@@ -234,18 +234,18 @@ class _Values(eqx.Module):
         weights, missing = self.weights[fitted], r[fitted]
         square = missing**2
         typical = jnp.minimum(square, 9 * jnp.median(square))  # nearly all of it, but for outliers
-        scale = jnp.sqrt(jnp.sum(weights * typical) / jnp.sum(weights))
+        scale = jnp.sqrt(sums.total(weights * typical) / sums.total(weights))
         far = jnp.maximum(jnp.abs(missing) / (OUTLIER * scale + jnp.finfo(r.dtype).tiny), 1.0)
         robust = weights / far
         directions = (a[fitted] for a in self.condition_of(at.basis).directions(at.c))
         matrix = at.basis.tangent(self.condition.stage.take(fitted), *directions, at.c)
         matrix = jnp.concatenate([matrix, self.potential[fitted, None]], axis=1)
-        size = jnp.sqrt(jnp.mean(robust[:, None] * matrix**2, axis=0))
+        size = jnp.sqrt(sums.mean(robust[:, None] * matrix**2))
         size = jnp.maximum(size, jnp.finfo(size.dtype).eps * jnp.max(size))
         matrix, bent = matrix / size[None], self.bend_rows(at) / size[None]
         bend = self.bend(at)
-        rough = jnp.maximum(jnp.mean(bend**2), jnp.finfo(bend.dtype).tiny)
-        smoothing = SMOOTHING * jnp.minimum(jnp.mean(self.condition.right[fitted] ** 2) / rough, 1)
+        rough = jnp.maximum(sums.mean(bend**2), jnp.finfo(bend.dtype).tiny)
+        smoothing = SMOOTHING * jnp.minimum(sums.mean(self.condition.right[fitted] ** 2) / rough, 1)
         normal = (matrix * robust[:, None]).T @ matrix / missing.size
         normal += smoothing * bent.T @ bent / bend.size
         right = (matrix * robust[:, None]).T @ missing / missing.size
@@ -266,4 +266,4 @@ class _System(NamedTuple):
 
     def objective(self, r: Float[Array, " n"], bend: Float[Array, " k"]) -> Float[Array, ""]:
         fitted = r[: self.robust.size]
-        return jnp.mean(self.robust * fitted**2) + self.smoothing * jnp.mean(bend**2)
+        return sums.mean(self.robust * fitted**2) + self.smoothing * sums.mean(bend**2)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from kjko.core import Stage
+from kjko.core import Stage, sums
 from kjko.core.precision import in_double, in_precision, with_double
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.fractions import safe_fraction
@@ -152,7 +152,7 @@ def choose_ridge(
     right = design.transpose(weights * g) / fitted
     ridges = jnp.asarray(RIDGES, dtype=g.dtype)
 
-    most = jnp.mean(g**2)
+    most = sums.mean(g**2)
     rounding = (ROUNDING * precision) ** 2 * most
 
     def held_out(c, change):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from kjko.core import sums
 from kjko.fit.conjugate_gradients import solve
 from kjko.interfaces import AbstractCondition, AbstractDesign
 
@@ -47,7 +48,7 @@ class SimplifiedNewton(eqx.Module):
         iterations: Int[Array, ""] | int,
     ) -> "SimplifiedNewton":
         """With the least gain `tolerance`² of the objective of no control."""
-        least = tolerance**2 * jnp.mean(condition.right**2)
+        least = tolerance**2 * sums.mean(condition.right**2)
         return cls(condition, linear, ridge, least, iterations)
 
     def __call__(
@@ -58,7 +59,7 @@ class SimplifiedNewton(eqx.Module):
         """
         right = self.condition.right
         residual = self.condition.residual(chosen)
-        better = self._objective(chosen, residual) < jnp.mean(right**2)
+        better = self._objective(chosen, residual) < sums.mean(right**2)
         c, residual = jnp.where(better, chosen, 0.0), jnp.where(better, residual, right)
         gain = jnp.where(useful, jnp.inf, 0.0).astype(c.dtype)
         start = At(c, residual, gain, jnp.zeros_like(gain), jnp.zeros((), jnp.int32))
@@ -77,7 +78,7 @@ class SimplifiedNewton(eqx.Module):
         return at.c, at.count
 
     def _objective(self, c: Float[Array, " p"], residual: Float[Array, " n"]) -> Float[Array, ""]:
-        return jnp.mean(residual**2) + c @ self.linear.penalty(c, self.ridge)
+        return sums.mean(residual**2) + c @ self.linear.penalty(c, self.ridge)
 
     def _with_one_matrix(
         self, where: Float[Array, " p"], start: At

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.core import Particles
+from kjko.core import Particles, sums
 from kjko.core.mesh import Mesh
 from kjko.flow.own_field import AbstractOwnField
 
@@ -63,7 +63,7 @@ class Ampere(AbstractOwnField):
     def update(self, field: FaceField, particles: Particles, dt: Float[Array, ""]) -> FaceField:
         density = field.mass * self.mesh.deposit(particles.x)
         passed = -self.mesh.volume * jnp.cumsum(density - field.density)  # Δt J, but for its mean
-        mean = dt * field.mass / self.mesh.length[0] * jnp.mean(particles.v[:, 0])
+        mean = dt * field.mass / self.mesh.length[0] * sums.mean(particles.v[:, 0])
         return self._field(field.mass, density, field.faces - (passed - jnp.mean(passed) + mean))
 
     def _field(

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from kjko.core import sums
+
 
 def along_velocities(
     acceleration: Float[Array, " d_x"], v: Float[Array, " d"]
@@ -16,4 +18,4 @@ def along_velocities(
 
 def mean_over(function: Callable, x: Float[Array, "n d_x"]) -> Float[Array, ""]:
     """The mean of a function of one particle."""
-    return jnp.mean(jax.vmap(function)(x))
+    return sums.mean(jax.vmap(function)(x))

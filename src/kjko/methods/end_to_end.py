@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from kjko.core import Bath, Particles, State
+from kjko.core import Bath, Particles, State, sums
+from kjko.devices import everywhere
 from kjko.fit import Adam
 from kjko.interfaces import (
     AbstractMethod,
@@ -147,7 +148,7 @@ class AbstractEndToEnd(AbstractMethod):
             batch_size=BLOCK,
         )
         fitted, held = _split(state, self.fit.held_out)
-        fit = FitInfo(jnp.mean(losses[fitted]), jnp.mean(losses[held]), self.fit.steps)
+        fit = FitInfo(sums.mean(losses[fitted]), sums.mean(losses[held]), self.fit.steps)
         info = EndToEndInfo(fit, applied, det_min)
         return next_state(problem, state, particles, field, control), info
 
@@ -189,7 +190,7 @@ def train(method: AbstractEndToEnd, problem: Problem, state: State, steps: int) 
     for done in range(0, total, method.gradient_steps):
         drawn = jax.random.fold_in(jax.random.fold_in(state.key, TRAINING), done)
         rows = jax.random.choice(drawn, fitted, (min(fitted.size, PUSHED),), replace=False)
-        start = jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.particles)
+        start = everywhere(jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.particles))
         path = _path(method, problem, slow, start, state, steps)
         seen = jnp.asarray(min(steps, 1 + 2 * steps * done // total))
         number = min(method.gradient_steps, total - done)
@@ -270,7 +271,7 @@ def _improve(
         control = eqx.combine(params, static)
         at = jax.vmap(lambda t, *of_one: method.objective(problem, control, t, *of_one))
         x, v, bath = jax.tree.map(lambda of: of[times, rows], (path.x, path.v, path.bath))
-        return jnp.mean(at(path.time[times], x, v, bath))
+        return sums.mean(at(path.time[times], x, v, bath))
 
     def step(carry, key):
         params, memory = carry

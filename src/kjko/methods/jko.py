@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from kjko.core import Particles, Response, Stage, State
+from kjko.core import Particles, Response, Stage, State, sums
 from kjko.core.checks import expect, expect_one_of
 from kjko.fit import Newton
 from kjko.interfaces import (
@@ -139,8 +139,8 @@ class JKOStep(AbstractSubproblem):
 
     def loss(self, by: Response, stage: Stage) -> Float[Array, ""]:
         """J(u) − J(0)."""
-        cost = 0.5 * self.h * jnp.mean(jnp.sum(by.u**2, axis=-1))
-        return cost + jnp.mean(self.dissipation(by, stage, self.h))
+        cost = 0.5 * self.h * sums.mean(jnp.sum(by.u**2, axis=-1))
+        return cost + sums.mean(self.dissipation(by, stage, self.h))
 
     def raises_energy(
         self, by: Response, stage: Stage, share: Float[Array, ""] | float
@@ -151,9 +151,9 @@ class JKOStep(AbstractSubproblem):
         a sampled law would be cut, which lowers the law's free energy.
         """
         changes = self.dissipation(by, stage, self.dt)
-        error = jnp.std(changes) / jnp.sqrt(changes.size)
-        most = share * RISE * jnp.mean(stage.bath.rate * stage.bath.temperature)
-        return ~(jnp.mean(changes) <= jnp.minimum(CHANCE * error, most))
+        error = sums.deviation(changes) / jnp.sqrt(changes.size)
+        most = share * RISE * sums.mean(stage.bath.rate * stage.bath.temperature)
+        return ~(sums.mean(changes) <= jnp.minimum(CHANCE * error, most))
 
     def dissipation(self, by: Response, stage: Stage, h: Float[Array, ""]) -> Float[Array, " n"]:
         """By what a step of size h changes the free energy of each particle, times ε."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from kjko.core import Particles, Stage, State
+from kjko.core import Particles, Stage, State, sums
 from kjko.interfaces import AbstractMethod, AbstractSplitting, AbstractStepInfo
 from kjko.methods.checks import check_flow
 from kjko.methods.states import first_state, next_state
@@ -58,7 +58,7 @@ class Langevin(AbstractMethod):
             key = jax.random.fold_in(state.key, state.step)
             v = _relax(stage, dt, key)  # after the collision
             moved = problem.collisions.conserve(before, Particles(moved.x, v, moved.log_f))
-        heating = 0.5 * jnp.mean(jnp.sum(moved.v**2 - before.v**2, axis=-1))
+        heating = 0.5 * sums.mean(jnp.sum(moved.v**2 - before.v**2, axis=-1))
         particles, field = split.finish(problem, field, moved, t, dt)  # t + dt
         return next_state(problem, state, particles, field, None), LangevinInfo(heating)
 

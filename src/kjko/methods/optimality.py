@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.core import Stage
+from kjko.core import Stage, sums
 from kjko.interfaces import AbstractCondition, AbstractLinearControl
 from kjko.methods.barrier import extended_log
 from kjko.splitting.transport import determinant, response
@@ -39,7 +39,7 @@ class Optimality(AbstractCondition):
         strength = jnp.max(strengths)
         share = strengths / strength
         g = share * (stage.log_f + energy / bath.temperature)
-        return cls(control, stage, h, strength, share, g - jnp.mean(g))
+        return cls(control, stage, h, strength, share, g - sums.mean(g))
 
     @property
     def _rate(self) -> Float[Array, " n"]:

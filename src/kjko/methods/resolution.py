@@ -20,9 +20,10 @@ from jaxtyping import Array, Float, Key
 from kjko.bases import Quadratics
 from kjko.bases.dense import Dense
 from kjko.bases.scales import standard
-from kjko.core import Particles, Stage
+from kjko.core import Particles, Stage, sums
 from kjko.core.checks import is_traced
 from kjko.core.precision import in_double, with_double
+from kjko.devices import everywhere
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import some_rows
 from kjko.interfaces import AbstractBasis, AbstractDesign
@@ -83,12 +84,12 @@ class Equilibrium(eqx.Module):
         where little is missing, and the free energy with it.
         """
         ratio = jnp.minimum(jnp.exp(-g), LARGEST_RATIO)
-        mean, square = jnp.mean(ratio), jnp.mean((ratio - 1) ** 2)
+        mean, square = sums.mean(ratio), sums.mean((ratio - 1) ** 2)
         near = jnp.clip((1 - square) / (1 + square), 0.0, 1.0)
         slab = jnp.sum(x[:, :, None] > self.edges[None], axis=2)
         is_in = slab[:, :, None] == jnp.arange(SLABS)[None, None]
-        shares = jnp.mean(jnp.where(is_in, ratio[:, None, None], 0.0), axis=0) / mean
-        chance = (SLABS - 1) * jnp.mean(ratio**2) / mean**2 / g.size
+        shares = sums.mean(jnp.where(is_in, ratio[:, None, None], 0.0)) / mean
+        chance = (SLABS - 1) * sums.mean(ratio**2) / mean**2 / g.size
         apart = jnp.max(SLABS * jnp.sum((shares - 1 / SLABS) ** 2, axis=1))
         elsewhere = jnp.maximum(apart - 2 * chance, 0.0) / jnp.abs(1 / mean - 1)
         weight = near * jnp.clip(1 - 2 * elsewhere, 0.0, 1.0)
@@ -177,10 +178,10 @@ def resolution(
     mean, width = standard(potential)
     energy = 0.5 * jnp.sum((stage.v - bath.velocity) ** 2, axis=-1) + potential
     g = stage.log_f + energy / bath.temperature
-    offset = jnp.mean(g)
+    offset = sums.mean(g)
     rows = some_rows(g.size, PARTICLES, key)
-    some = stage.take(rows)
-    c = _explained(basis, some, (some.potential - mean) / width, g[rows] - offset, ridge)
+    some, g_some = stage.take(rows), everywhere(g[rows])
+    c = _explained(basis, some, (some.potential - mean) / width, g_some - offset, ridge)
     solved = jnp.all(jnp.isfinite(c))  # else rounding has left the equations indefinite
     c = jnp.where(solved, c, 0.0)
     time = jnp.where(solved, time, 0.0)
@@ -194,11 +195,11 @@ def resolution(
     if equilibrium is not None:
         g = log_f + energy / bath.temperature + equilibrium.log_normaliser
         values = jax.vmap(found.quadratics.values)(some.x, some.v)
-        ratio, weight = equilibrium.ratios(some.x, g[rows])
+        ratio, weight = equilibrium.ratios(some.x, everywhere(g[rows]))
         c = filling(values, ratio, equilibrium.means(found.quadratics), weight)
         found = eqx.tree_at(lambda r: r.filling, found, c)
         log_f += found.share(stage) * (jax.vmap(found.quadratics.values)(stage.x, stage.v) @ c)
-    lift = jnp.maximum(jnp.mean(log_f - stage.log_f), 0.0)
+    lift = jnp.maximum(sums.mean(log_f - stage.log_f), 0.0)
     return eqx.tree_at(lambda r: r.lift, found, lift), log_f - lift
 
 
@@ -243,7 +244,7 @@ def projection(
         right = design.transpose(missing) / n - design.penalty(c, ridge)
         change = solve(design, ones, ridge, factor, right)
         of_change = design.apply(change)
-        square = jnp.mean(of_change**2)
+        square = sums.mean(of_change**2)
         most = jnp.where(count == 0, square, most)
         return c + change, explained + of_change, square, most, count + 1
 
@@ -271,8 +272,8 @@ def filling(
     """
     n, p = functions.shape
     terms = functions * ratio[:, None]
-    missing = jnp.mean(terms, axis=0) - means
-    deviations = terms - jnp.mean(terms, axis=0)[None]
+    missing = sums.mean(terms) - means
+    deviations = terms - sums.mean(terms)[None]
     spread = deviations.T @ deviations / n
     chi_square = n * missing @ _solve(spread, missing)
     certain = jnp.maximum(0.0, 1 - p / chi_square) * weight

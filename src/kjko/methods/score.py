@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.core import Response, Stage
+from kjko.core import Response, Stage, sums
 from kjko.fit import Adam
 from kjko.interfaces import (
     LOSS,
@@ -69,4 +69,4 @@ class ScoreStep(AbstractSubproblem):
         bath, u = stage.bath, by.u
         relative = stage.v - bath.velocity
         drift = jnp.sum(relative * u, axis=-1) - bath.temperature * by.divergence
-        return self.h * jnp.mean(0.5 * jnp.sum(u**2, axis=-1) + bath.rate * drift)
+        return self.h * sums.mean(0.5 * jnp.sum(u**2, axis=-1) + bath.rate * drift)

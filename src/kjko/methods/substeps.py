@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from kjko.core import Bath, Response
+from kjko.core import Bath, Response, sums
 
 ATTEMPTS = 64  # at parts in a step
 STRAIN = 0.35  # of a part, at most: the midpoint rule is wrong by strain³/12
@@ -27,7 +27,7 @@ def odd_number(parts: Float[Array, ""]) -> Int[Array, ""]:
 
 def strain(by: Response, dt: Float[Array, ""]) -> Float[Array, ""]:
     """How far a move stretches velocities: the largest root mean square of a row of Δt M."""
-    return dt * jnp.sqrt(jnp.max(jnp.mean(jnp.sum(by.matrix**2, axis=2), axis=0)))
+    return dt * jnp.sqrt(jnp.max(sums.mean(jnp.sum(by.matrix**2, axis=2))))
 
 
 class Progress(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import ndtr
 
-from kjko.core import Particles
+from kjko.core import Particles, sums
 from kjko.problem import Problem
 from kjko.reference.stationary import Stationary
 
@@ -62,5 +62,9 @@ def histogram(
     bins = edges.shape[1] - 1
     low, high = (jnp.asarray(e, dtype=values.dtype)[None] for e in (edges[:, 0], edges[:, -1]))
     index = jnp.clip(jnp.floor((values - low) / (high - low) * bins), 0, bins - 1)
-    counts = jax.vmap(lambda i: jnp.bincount(i, length=bins), in_axes=1)(index.astype(jnp.int32))
+
+    def count(index):
+        return jax.vmap(lambda i: jnp.bincount(i, length=bins), in_axes=1)(index)
+
+    counts = sums.of_blocks(count, index.astype(jnp.int32))
     return counts / values.shape[0]

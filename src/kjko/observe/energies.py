@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from kjko.core import State
+from kjko.core import State, sums
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
 from kjko.problem import Problem
 
@@ -31,8 +31,8 @@ class Energies(AbstractObservable):
         particles, mass = state.particles, problem.mass.astype(state.particles.v.dtype)
         own = problem.flow.energies(state.field, particles, mass)
         return {
-            "kinetic": 0.5 * mass * jnp.mean(jnp.sum(particles.v**2, axis=-1)),
-            "momentum": mass * jnp.mean(particles.v, axis=0),
+            "kinetic": 0.5 * mass * sums.mean(jnp.sum(particles.v**2, axis=-1)),
+            "momentum": mass * sums.mean(particles.v),
             **{f"of {name}": energy for name, energy in own.items()},
         }
 

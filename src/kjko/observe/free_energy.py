@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from kjko.core import State
+from kjko.core import State, sums
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
 from kjko.methods.resolution import Equilibrium
 from kjko.observe.start import Start
@@ -51,8 +51,8 @@ class Entropies(AbstractObservable):
         particles, one = state.particles, jnp.ones((), state.particles.v.dtype)
         own = problem.flow.energies(state.field, particles, one)
         measured = {
-            "log_f": jnp.mean(particles.log_f),
-            "energy": 0.5 * jnp.mean(jnp.sum(particles.v**2, axis=-1)),
+            "log_f": sums.mean(particles.log_f),
+            "energy": 0.5 * sums.mean(jnp.sum(particles.v**2, axis=-1)),
             "external": sum((e for name, e in own.items() if name != "field"), jnp.zeros_like(one)),
             "field": own.get("field", jnp.zeros_like(one)),
         }
@@ -97,6 +97,6 @@ def _missing(problem: Problem, state: State, at_rest: Equilibrium) -> dict[str, 
     energy = 0.5 * jnp.sum(particles.v**2, axis=-1) + potential
     g = particles.log_f + energy / jnp.asarray(problem.temperature) + at_rest.log_normaliser
     ratio, weight = at_rest.ratios(particles.x, g)
-    missing = jnp.where(weight > 0, weight * jnp.log(jnp.mean(ratio)), 0.0)
-    mass = jnp.exp(jax.nn.logsumexp(-g) - jnp.log(g.size))
+    missing = jnp.where(weight > 0, weight * jnp.log(sums.mean(ratio)), 0.0)
+    mass = jnp.exp(sums.log_mean_exp(-g))
     return {"mass": mass, "missing": missing}

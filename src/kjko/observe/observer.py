@@ -49,7 +49,7 @@ class Observer:
         of = (self.observables, self.problem, state, info)
         is_first = info is None
         if is_first not in self._measure:
-            self._measure[is_first] = program(_measure, *of)
+            self._measure[is_first] = program(_measure, *of, quick=True)
         measured: Any = jax.device_get(self._measure[is_first](*of))
         with np.errstate(all="ignore"):  # what is not finite is for `check` to tell
             for each, values in zip(self.observables, measured, strict=True):

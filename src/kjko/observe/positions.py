@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.core import State
+from kjko.core import State, sums
 from kjko.interfaces import AbstractObservable, AbstractStepInfo
 from kjko.problem import Problem
 
@@ -25,7 +24,7 @@ class Positions(AbstractObservable):
         self, problem: Problem, state: State, info: AbstractStepInfo | None
     ) -> dict[str, Array]:
         x = unwrapped(problem, state)
-        return {"position_mean": jnp.mean(x, axis=0), "position_variance": jnp.var(x, axis=0)}
+        return {"position_mean": sums.mean(x), "position_variance": sums.variance(x)}
 
 
 def unwrapped(problem: Problem, state: State) -> Float[Array, "n d_x"]:

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kjko.bases.scales import Scales
-from kjko.core import Particles, State
+from kjko.core import Particles, State, sums
 from kjko.core.rows import spread_rows
+from kjko.devices import everywhere
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Applied
 from kjko.problem import Problem
 
@@ -48,13 +49,14 @@ def _least_error(problem: Problem, applied: Applied) -> Float[Array, ""]:
     everyone = applied.particles
     bath = problem.collisions.freeze(everyone.x, everyone.v)
     rows = spread_rows(len(applied.u), PARTICLES)
-    particles, u, bath = jax.tree.map(lambda leaf: leaf[rows], (everyone, applied.u, bath))
+    some = jax.tree.map(lambda leaf: leaf[rows], (everyone, applied.u, bath))
+    particles, u, bath = everywhere(some)
     score = bath.score_of(u, particles.v)
     fields, slopes = _fields(problem, particles)
     terms = slopes + fields[:, :, None] * score[:, None]
-    error = CHANCE * jnp.std(terms, axis=0) / math.sqrt(len(u))
-    beyond = jnp.maximum(jnp.abs(jnp.mean(terms, axis=0)) - error, 0.0)
-    norms = jnp.sqrt(jnp.mean(fields**2, axis=0) * jnp.mean(jnp.sum(score**2, axis=1)))
+    error = CHANCE * sums.deviation(terms) / math.sqrt(len(u))
+    beyond = jnp.maximum(jnp.abs(sums.mean(terms)) - error, 0.0)
+    norms = jnp.sqrt(sums.mean(fields**2) * sums.mean(jnp.sum(score**2, axis=1)))
     return jnp.max(beyond / norms[:, None])
 
 

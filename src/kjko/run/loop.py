@@ -12,6 +12,7 @@ import numpy as np
 from kjko.case import BadInput, Case, Experiment, parse_toml
 from kjko.case.memory import check_step
 from kjko.core import State
+from kjko.devices import number_in_use
 from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
 from kjko.run.atomic import is_temporary
@@ -175,6 +176,11 @@ class _Setup(NamedTuple):
 
 def _set_up(case: Case) -> _Setup:
     experiment = case.build()
+    number = len(experiment.particles.v)
+    if number % number_in_use() != 0:
+        raise BadInput(
+            f"--devices: expected a divisor of particles.number = {number}, got {number_in_use()}"
+        )
     check_step(experiment)
     start = Start(experiment.problem, experiment.method, experiment.particles)
     observer = Observer(start, experiment.observables)
@@ -238,11 +244,12 @@ def _continue(
 
 def _begins(case: Case, folder: Path, step: int, steps: int) -> str:
     """What is about to be done, where, and on what."""
-    particles = f"{case.particles.number:,} particles"
+    particles, platform = f"{case.particles.number:,} particles", jax.devices()[0].platform
+    if number_in_use() > 1:
+        platform = f"{number_in_use()} devices ({platform})"
     return (
         f"{case.title or folder.name} into {folder}: {particles}, steps {step + 1} to {steps} on"
-        f" {jax.devices()[0].platform}, {case.solver.precision} precision; the first one compiles"
-        " what is not kept"
+        f" {platform}, {case.solver.precision} precision; the first one compiles what is not kept"
     )
 
 
