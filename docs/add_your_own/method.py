@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from kjko.core import Particles
+from kjko.core import Particles, sums
 from kjko.interfaces import AbstractMethod, AbstractStepInfo
 from kjko.methods.states import first_state, next_state
 from kjko.splitting import StrangMidpoint
@@ -38,7 +38,7 @@ class Moments(AbstractMethod):
         x, v, strength = stage.x_free[:, 0], stage.v_free[:, 0], stage.bath.rate[0] * dt
         slope, offset = jnp.polyfit(x, v, 1)  # of the mean of v at x
         rest = v - slope * x - offset
-        before = jnp.mean(rest**2)
+        before = sums.mean(rest**2)
         decay = jnp.exp(-2 * strength)
         after = decay * before + (1 - decay) * stage.bath.temperature[0]
         stretch = jnp.sqrt(after / before)

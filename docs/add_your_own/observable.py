@@ -2,8 +2,7 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
-
+from kjko.core import sums
 from kjko.interfaces import AbstractObservable
 
 
@@ -14,5 +13,5 @@ class Kurtosis(AbstractObservable):
 
     def measure(self, problem, state, info):
         v = state.particles.v
-        z = (v - jnp.mean(v, axis=0)[None]) / jnp.std(v, axis=0)[None]
-        return {"kurtosis": jnp.mean(z**4, axis=0) - 3}
+        z = (v - sums.mean(v)[None]) / sums.deviation(v)[None]
+        return {"kurtosis": sums.mean(z**4) - 3}

@@ -32,7 +32,7 @@ Overrides = Annotated[
 
 Devices = Annotated[
     int | None,
-    typer.Option(help="share the particles out among as many; cores, where there are no others"),
+    typer.Option(help="how many GPUs, or cores where there are none, share the particles"),
 ]
 
 
@@ -96,6 +96,7 @@ def run(
 ) -> None:
     """Run a case into a new folder and draw its figures."""
     with lossy_output(), _exit_codes():
+        _ask_for(devices)
         loaded = _load(case, overrides)
         from kjko.run import loop
 
@@ -148,6 +149,7 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")], devices: Devi
             planned = study.read_sweep(folder)
             _set_up_jax(next(planned.members).case)
             return _tell_sweep(planned, study.resume(planned, _say))
+        _ask_for(devices)
         case = loop.read_case(folder)
         _set_up_jax(case)
         with _shared_out_among(devices):
@@ -305,19 +307,29 @@ def _set_up_jax(case) -> None:
         keep_programs()
 
 
+def _ask_for(devices: int | None) -> None:
+    """Before jax is first used."""
+    if devices is None:
+        return
+    from kjko.case import BadInput
+    from kjko.core.sums import BLOCKS
+    from kjko.devices import ask_for
+
+    if not 1 <= devices <= BLOCKS:
+        raise BadInput(f"--devices: expected 1 to {BLOCKS}, got {devices}")
+    with contextlib.suppress(RuntimeError):  # it is in use, which is told where there are too few
+        ask_for(devices)
+
+
 @contextlib.contextmanager
 def _shared_out_among(number: int | None) -> Iterator[None]:
     """Where particles are shared out among so many devices, or left alone for None."""
     if number is None:
         yield
         return
-    import jax
-
     from kjko.case import BadInput
     from kjko.devices import several
 
-    with contextlib.suppress(RuntimeError):  # too late, where jax has its devices already
-        jax.config.update("jax_num_cpu_devices", number)
     try:
         context = several(number)
     except ValueError as error:

@@ -4,6 +4,7 @@ XLA divides the work by where things are put (`jax.sharding`). What devices tell
 over particles, and the samples of them that a fit is made on, by every device for itself.
 """
 
+import os
 from typing import Any
 
 import jax
@@ -20,8 +21,8 @@ def several(number: int) -> Any:
         with kjko.several(4):
             for state, record in kjko.simulate(...):
 
-    The number of particles is to be a multiple of it. On processors jax has one device, or as many
-    as `jax.config.update("jax_num_cpu_devices", 4)` says before it is first used.
+    It is to divide 64 and the number of particles. A processor is one device, or as many as
+    `kjko.devices.ask_for(4)` has asked for before jax is first used.
 
     Raises ValueError if there are fewer.
     """
@@ -32,9 +33,19 @@ def several(number: int) -> Any:
     return jax.set_mesh(jax.sharding.Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,)))
 
 
+def ask_for(number: int) -> None:
+    """Before jax is first used: where there are no other devices, the processor is so many, whose
+    arithmetic does not depend on how many they are.
+    """
+    jax.config.update("jax_num_cpu_devices", number)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_cpu_max_isa" not in flags:  # no multiplication and addition in one
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_max_isa=AVX"
+
+
 def in_use() -> bool:
     """Whether particles are shared out here, be it to one device."""
-    return not jax.sharding.get_abstract_mesh().empty
+    return AXIS in jax.sharding.get_abstract_mesh().axis_names
 
 
 def number_in_use() -> int:

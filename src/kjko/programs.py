@@ -24,6 +24,7 @@ from kjko import compilation_cache, devices
 from kjko.described import BUILT_ON, PLAIN, OnHost, Unknown, describe, name_of, rebuild
 
 PATIENCE = 3600  # seconds
+FEW = 100_000  # particles: what is done to more is worth the compiler's time
 DIGEST, LENGTH = 32, 8  # bytes at the beginning of a file: SHA-256 of the rest, and of the result
 
 Kept = tuple[Callable, Any]  # what maps arrays to arrays, and what it gives but for its numbers
@@ -65,9 +66,11 @@ def _options(quick: bool) -> dict[str, Any]:
     """What XLA's compiler for processors is told, but for what XLA_FLAGS tells it."""
     if jax.default_backend() != "cpu":
         return {}
-    options: dict[str, Any] = {"xla_disable_hlo_passes": "tree_reduction_rewriter"}  # `core.sums`
-    if devices.in_use():  # which may wait for each other where there are fewer cores
+    passes, options = ["tree_reduction_rewriter"], {}  # `core.sums` does that
+    if devices.in_use():
+        passes.append("algsimp")  # A / b is A · (1 / b) in one program and not in the other
         options["xla_cpu_collective_call_terminate_timeout_seconds"] = PATIENCE
+    options["xla_disable_hlo_passes"] = ",".join(passes)
     if quick:
         options |= {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
     flags = os.environ.get("XLA_FLAGS", "")

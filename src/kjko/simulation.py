@@ -18,9 +18,7 @@ from kjko.interfaces import (
 from kjko.observe import DEFAULT, Observer, Start, check
 from kjko.observe.start import step_length
 from kjko.problem import Problem
-from kjko.programs import program
-
-FEW = 100_000  # particles
+from kjko.programs import FEW, program
 
 
 @eqx.filter_jit
@@ -129,8 +127,8 @@ def _begin(
     if state is not None:
         if particles is not None or time_step is not None:
             raise ValueError("state: it has its particles and time_step; give it alone")
-        return state, number_of_steps(end_time, step_length(state))
+        return state.shared_out(), number_of_steps(end_time, step_length(state))
     if particles is None or time_step is None:
         raise ValueError("particles, time_step: expected both, or a state to go on from")
     state = method.init(problem, particles, time_step, seed)
-    return state, number_of_steps(end_time, time_step)
+    return state.shared_out(), number_of_steps(end_time, time_step)

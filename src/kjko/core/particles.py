@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt
 
+from kjko.core.sums import check_devices
 from kjko.devices import everywhere, shared_out
 
 
@@ -65,7 +66,11 @@ class State(eqx.Module):
         return jax.random.key(self.seed)
 
     def shared_out(self) -> "State":
-        """With its particles shared out among the devices in use, and the rest on each of them."""
+        """With its particles shared out among the devices in use, and the rest on each of them.
+
+        Raises ValueError if they cannot be, see `kjko.core.sums.check_devices`.
+        """
+        check_devices(len(self.particles.v))
         numbers = everywhere((self.step, self.time_step, self.seed))
         of_particles = shared_out((self.particles, self.turns))
         return State(*numbers, *of_particles, *everywhere((self.field, self.memory)))

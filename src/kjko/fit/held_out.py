@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage, sums
+from kjko.devices import everywhere
 from kjko.interfaces import AbstractSubproblem
 
 
@@ -19,7 +20,7 @@ def split(stage: Stage, fraction: float, key: Key) -> tuple[Stage, Stage | None]
     n = stage.v.shape[0]
     held = number_held_out(n, fraction)
     if held == 0:
-        return stage, None
+        return everywhere(stage), None
     order = jax.random.permutation(key, n)
     return stage.take(order[held:]), stage.take(order[:held])
 

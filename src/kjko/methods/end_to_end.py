@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from kjko.core import Bath, Particles, State, sums
+from kjko.core.rows import map_rows
 from kjko.devices import everywhere
 from kjko.fit import Adam
 from kjko.interfaces import (
@@ -142,11 +143,9 @@ class AbstractEndToEnd(AbstractMethod):
         t, dt = state.time, state.time_step
         particles, field, applied, det_min = self.push(problem, state.field, control, before, t, dt)
         bath = bath_of(problem, before)
-        losses = jax.lax.map(
-            lambda at: self.objective(problem, control, t, *at),
-            (before.x, before.v, bath),
-            batch_size=BLOCK,
-        )
+        rows = (before.x, before.v, bath)
+        losses = map_rows(lambda at: self.objective(problem, control, t, *at), rows, BLOCK)
+        losses = everywhere(losses)
         fitted, held = _split(state, self.fit.held_out)
         fit = FitInfo(sums.mean(losses[fitted]), sums.mean(losses[held]), self.fit.steps)
         info = EndToEndInfo(fit, applied, det_min)

@@ -23,6 +23,7 @@ from kjko.bases.scales import standard
 from kjko.core import Particles, Stage, sums
 from kjko.core.checks import is_traced
 from kjko.core.precision import in_double, with_double
+from kjko.core.rows import map_rows
 from kjko.devices import everywhere
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import some_rows
@@ -152,7 +153,7 @@ class Resolution(eqx.Module):
             filled = self.filling @ self.quadratics.values(x, v)
             return filled - jnp.clip(g - explained, -LARGEST, LARGEST)
 
-        changes = jax.lax.map(change, (stage.x, stage.v, g, stage.potential), batch_size=BLOCK)
+        changes = map_rows(change, (stage.x, stage.v, g, stage.potential), BLOCK)
         return stage.log_f + self.share(stage) * changes - self.lift
 
     def share(self, stage: Stage) -> Float[Array, " n"]:

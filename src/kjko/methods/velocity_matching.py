@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kjko.core import Bath, Particles
+from kjko.core.rows import map_rows
 from kjko.fit import Adam
 from kjko.interfaces import AbstractSplitting, Applied, FieldState, TimeDependentControl
 from kjko.methods.end_to_end import AbstractEndToEnd, bath_of
@@ -95,9 +96,7 @@ class VelocityMatching(AbstractEndToEnd):
 
         def at(t, particles):
             rows = (particles.x, particles.v)
-            return jax.lax.map(
-                lambda row: _velocity_and_slopes(control, t, *row), rows, batch_size=BLOCK
-            )
+            return map_rows(lambda row: _velocity_and_slopes(control, t, *row), rows, BLOCK)
 
         w, first = at(t, particles)
         half = _moved(particles, w, dt / 2, determinant(first, dt / 2))  # z at t + dt/2

@@ -20,7 +20,7 @@ from kjko.observe.marginals import Marginals
 from kjko.observe.score_check import ScoreCheck
 from kjko.observe.start import Start, time_of
 from kjko.problem import Problem
-from kjko.programs import program
+from kjko.programs import FEW, program
 
 DEFAULT: tuple[AbstractObservable, ...] = (
     Energies(),
@@ -49,7 +49,7 @@ class Observer:
         of = (self.observables, self.problem, state, info)
         is_first = info is None
         if is_first not in self._measure:
-            self._measure[is_first] = program(_measure, *of, quick=True)
+            self._measure[is_first] = program(_measure, *of, quick=len(state.particles.v) <= FEW)
         measured: Any = jax.device_get(self._measure[is_first](*of))
         with np.errstate(all="ignore"):  # what is not finite is for `check` to tell
             for each, values in zip(self.observables, measured, strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 from kjko.case import BadInput, Case, Experiment, parse_toml
 from kjko.case.memory import check_step
 from kjko.core import State
+from kjko.core.sums import check_devices
 from kjko.devices import number_in_use
 from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
@@ -43,7 +44,7 @@ def start(case: Case, folder: Path, numbered: bool = False, resumes: Path | None
     with stopping() as stop, _quiet():
         with exit_at_once(*((RESUMABLE, stopped(resumes)) if resumes else (STOPPED, "stopped"))):
             setup = _set_up(case)
-            state = setup.experiment.init()
+            state = setup.experiment.init().shared_out()
             first = setup.observer(state, None)
             check(first)
         folder = new_folder(folder) if numbered else folder
@@ -65,7 +66,7 @@ def resume(case: Case, folder: Path, resumes: Path | None = None) -> None:
         _refuse_changes(case, folder)
         with exit_at_once(RESUMABLE, stopped(resumes)):
             setup = _set_up(case)
-            initial = setup.experiment.init()
+            initial = setup.experiment.init().shared_out()
         if not has_checkpoints(folder) and _is_at_its_start(folder):
             log.warning("%s has no checkpoint yet; starting over", folder)
             first = setup.observer(initial, None)
@@ -176,11 +177,10 @@ class _Setup(NamedTuple):
 
 def _set_up(case: Case) -> _Setup:
     experiment = case.build()
-    number = len(experiment.particles.v)
-    if number % number_in_use() != 0:
-        raise BadInput(
-            f"--devices: expected a divisor of particles.number = {number}, got {number_in_use()}"
-        )
+    try:
+        check_devices(len(experiment.particles.v))
+    except ValueError as error:
+        raise BadInput(f"--{error}") from None
     check_step(experiment)
     start = Start(experiment.problem, experiment.method, experiment.particles)
     observer = Observer(start, experiment.observables)

@@ -14,7 +14,7 @@ MAY_CHANGE = ("title", "output.")  # keys, beside a longer end_time, in a run th
 
 
 def manifest(case: dict[str, Any]) -> dict[str, Any]:
-    """Versions, device, threads, precision, seed, commit, and the case as it was begun."""
+    """Versions, device, how many, threads, precision, seed, commit, the case as it was begun."""
     packages = ("kinetic-jko", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "h5py")
     import jax
 

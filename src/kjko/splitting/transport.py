@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from kjko.controls.base import value_and_jacobian
 from kjko.core import Particles, Response, Stage
+from kjko.core.rows import by_blocks, map_rows
 from kjko.interfaces import Control
 
 BLOCK = 65_536  # particles at a time: what the control needs on the way does not grow with n
@@ -33,14 +34,18 @@ def response(control: Control, stage: Stage) -> Response:
 
     rows = (stage.x, stage.v, stage.response, stage.shear)
     if stage.x.shape[0] > BLOCK:
-        return jax.lax.map(at_row, rows, batch_size=BLOCK)
-    x, v, r, shear = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), rows)
-    if r is None and shear is None:
-        u, jacobian = value_and_jacobian(control, x, v)
-        by = Response(u, jacobian, jnp.trace(jacobian))
-    else:
-        by = jax.vmap(at_row, in_axes=-1, out_axes=-1)((x, v, r, shear))
-    return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), by)
+        return map_rows(at_row, rows, BLOCK)
+
+    def together(rows):
+        x, v, r, shear = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), rows)
+        if r is None and shear is None:
+            u, jacobian = value_and_jacobian(control, x, v)
+            by = Response(u, jacobian, jnp.trace(jacobian))
+        else:
+            by = jax.vmap(at_row, in_axes=-1, out_axes=-1)((x, v, r, shear))
+        return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), by)
+
+    return by_blocks(together, rows)
 
 
 def determinant(matrix: Float[Array, "n d d"], h: Float[Array, ""]) -> Float[Array, " n"]:
