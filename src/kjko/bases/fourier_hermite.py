@@ -2,7 +2,7 @@
 
 import math
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -28,7 +28,6 @@ class FourierHermite(AbstractBasis):
     rougher ones.
     """
 
-    polynomial: ClassVar[bool] = True
     quadratics: Quadratics
     length: tuple[float, ...] | None = eqx.field(static=True)
     blocks: tuple[tuple[int, int, int], ...] = eqx.field(static=True)  # X[a:b] with V[:m]
