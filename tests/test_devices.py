@@ -18,9 +18,8 @@ from kjko.devices import everywhere, in_use, number_in_use, several, shared_out
 from kjko.run.series import read_series
 from kjko.simulation import take_step
 
-MESSAGE = re.compile(
-    r"= \(?(\w+)\[([\d,]*)\]\S* (all-gather|all-reduce|all-to-all|collective-permute)\("
-)
+MESSAGE = re.compile(r"= (.*) (?:all-gather|all-reduce|all-to-all|collective-permute)\S*\(")
+SHAPE = re.compile(r"\w+\[([\d,]*)\]")
 
 
 def test_where_things_are():
@@ -91,20 +90,30 @@ def test_a_run_on_several(case, double):
             np.testing.assert_allclose(record[key], other[key], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["multiwell-1d", "landau-1d-dougherty"])
-def test_no_message_has_an_array_of_particles(name):
-    """Devices tell each other sums, and the samples of a fit."""
-    n, sample = 131_072, 1000  # more than are pushed at a time
-    fit = f"solver.fit={{kind='newton',particles={sample}}}"
+NEWTON = "solver.fit={kind='newton',particles=1000}"
+
+
+@pytest.mark.parametrize(
+    ("name", "fit"),
+    [
+        ("multiwell-1d", NEWTON),
+        ("landau-1d-dougherty", NEWTON),
+        ("gaussian-1d", "solver.fit.steps=5"),
+    ],
+)
+def test_no_message_has_an_array_of_particles(name, fit):
+    """Devices tell each other sums, samples of 50,000, and the gradients of blocks."""
+    n = 2**20
     experiment = small(name, f"particles.number={n}", fit).build()
     with several(2):
         state = experiment.init().shared_out()
         program = take_step.lower(*experiment[:2], state).compile().compiled.as_text()
     sizes = [
         np.prod([int(side) for side in shape.split(",") if side], dtype=int)
-        for _, shape, _ in MESSAGE.findall(program)
+        for message in MESSAGE.findall(program)
+        for shape in SHAPE.findall(message)
     ]
-    assert sizes and max(sizes) < n / 8
+    assert sizes and max(sizes) <= 50_000
 
 
 def test_the_command(tmp_path):
@@ -131,7 +140,7 @@ def test_the_command(tmp_path):
 @pytest.mark.parametrize(
     ("devices", "says"),
     [
-        (3, "--devices: expected a divisor of 64 for 64 particles, got 3"),
+        (3, "--devices: expected a divisor of 4 for 64 particles, got 3"),
         (5, "--devices: expected 1 to 4, as many as there are, got 5"),
         (0, "--devices: expected 1 to 64, got 0"),
     ],
@@ -144,9 +153,11 @@ def test_what_cannot_be_shared_out(devices, says, tmp_path):
     assert not out.exists()
 
 
-@pytest.mark.parametrize("case", ["multiwell-1d", "landau-1d-collisional"])
+@pytest.mark.parametrize(
+    "case", ["gaussian-1d", "multiwell-1d", "landau-1d-collisional", "mixture-2d"]
+)
 def test_bitwise_the_same_series(case, tmp_path):
-    """On one device, asked for, and on two, in processes of their own."""
+    """On one device, asked for, and on four, in processes of their own."""
 
     def series(devices):
         few = ["particles.number=640", "solver.end_time=0.2", "output.snapshot_times=[]"]
@@ -159,4 +170,4 @@ def test_bitwise_the_same_series(case, tmp_path):
         assert done.returncode == 0, done.stderr
         return [{**record, "seconds": None} for record in read_series(out)]
 
-    assert series(1) == series(2)
+    assert series(1) == series(4)

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,14 @@ Devices = Annotated[
     int | None,
     typer.Option(help="how many GPUs, or cores where there are none, share the particles"),
 ]
+Coordinator = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="where the first of several processes listens"),
+]
+Processes = Annotated[
+    int | None, typer.Option(help="how many there are, each with as many of the devices")
+]
+Process = Annotated[int | None, typer.Option(help="which of them this is, from 0 on; 0 writes")]
 
 
 def _tell_version(asked: bool) -> None:
@@ -92,11 +101,18 @@ def run(
         Path | None, typer.Option(help="new folder; default runs/CASE, numbered if taken")
     ] = None,
     devices: Devices = None,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process: Process = None,
     overrides: Overrides = None,
 ) -> None:
-    """Run a case into a new folder and draw its figures."""
+    """Run a case into a new folder and draw its figures.
+
+    By several processes, each started with the same words but for --process; by those that SLURM
+    has started (srun) with --devices alone.
+    """
     with lossy_output(), _exit_codes():
-        _ask_for(devices)
+        devices = _ask_for(devices, coordinator, processes, process)
         loaded = _load(case, overrides)
         from kjko.run import loop
 
@@ -135,8 +151,14 @@ def sweep(
 
 
 @app.command()
-def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")], devices: Devices = None) -> None:
-    """Go on with a stopped run or sweep, a run on any number of devices."""
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    devices: Devices = None,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process: Process = None,
+) -> None:
+    """Go on with a stopped run or sweep, a run on any number of devices and processes."""
     go_on = f"stopped; `kjko resume {folder}` goes on"
     with lossy_output(), _exit_codes(), exit_at_once(RESUMABLE, go_on):
         from kjko.case import BadInput
@@ -144,12 +166,12 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR")], devices: Devi
         from kjko.studies import sweep as study
 
         if study.is_sweep(folder):
-            if devices is not None:
+            if (devices, coordinator) != (None, None):
                 raise BadInput(f"--devices: {folder} is a sweep, whose runs have one device each")
             planned = study.read_sweep(folder)
             _set_up_jax(next(planned.members).case)
             return _tell_sweep(planned, study.resume(planned, _say))
-        _ask_for(devices)
+        devices = _ask_for(devices, coordinator, processes, process)
         case = loop.read_case(folder)
         _set_up_jax(case)
         with _shared_out_among(devices):
@@ -307,18 +329,48 @@ def _set_up_jax(case) -> None:
         keep_programs()
 
 
-def _ask_for(devices: int | None) -> None:
-    """Before jax is first used."""
-    if devices is None:
-        return
+def _ask_for(
+    devices: int | None, coordinator: str | None, processes: int | None, process: int | None
+) -> int | None:
+    """Before jax is first used; how many devices in all."""
     from kjko.case import BadInput
     from kjko.core.sums import BLOCKS
     from kjko.devices import ask_for
+    from kjko.hosts import join
 
+    number = _number_of_processes(devices, coordinator, processes, process)
+    if devices is None and number == 1:
+        return None
+    devices = number if devices is None else devices
     if not 1 <= devices <= BLOCKS:
         raise BadInput(f"--devices: expected 1 to {BLOCKS}, got {devices}")
+    if devices % number != 0:
+        raise BadInput(f"--devices: expected a multiple of {number} processes, got {devices}")
     with contextlib.suppress(RuntimeError):  # it is in use, which is told where there are too few
-        ask_for(devices)
+        ask_for(devices // number)
+    if number > 1:
+        join(coordinator, processes, process)
+    return devices
+
+
+def _number_of_processes(
+    devices: int | None, coordinator: str | None, processes: int | None, process: int | None
+) -> int:
+    """As the options say, or SLURM where devices are asked for."""
+    from kjko.case import BadInput
+
+    given = (coordinator, processes, process)
+    if given == (None, None, None):
+        return 1 if devices is None else int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if coordinator is None or processes is None or process is None:
+        raise BadInput(
+            "--coordinator: expected --processes and --process beside it; give all three"
+        )
+    if not coordinator.rpartition(":")[2].isdecimal() or ":" not in coordinator:
+        raise BadInput(f"--coordinator: expected HOST:PORT, got {coordinator}")
+    if not 0 <= process < processes:
+        raise BadInput(f"--process: expected 0 to {processes - 1}, got {process}")
+    return processes
 
 
 @contextlib.contextmanager
@@ -358,6 +410,10 @@ def _open(folder: Path):
 
 
 def _tell(folder: Path) -> None:
+    from kjko.hosts import is_writer
+
+    if not is_writer():
+        return
     """What a finished run has to say, and its figures."""
     stopped = f"stopped; `kjko plot {folder}` draws the figures"
     try:
@@ -433,7 +489,12 @@ def _exit_codes() -> Iterator[None]:
         if code is None:
             raise
         text = f"out of memory: {error}" if _lacks_memory(error) else str(error)
+        if _is_lost(error):
+            text = "another process of the run has ended; `kjko resume` goes on from its checkpoint"
         typer.echo(f"kjko: {_line(text)}", err=True)
+        if code in (BAD_INPUT, INPUT_OUTPUT) and _has_joined():
+            sys.stderr.flush()
+            os._exit(code)  # the others may wait for this one, which would else wait for them
         raise typer.Exit(code) from None
 
 
@@ -456,9 +517,21 @@ def _exit_code(error: Exception) -> int | None:
         NoCheckpoint: NO_CHECKPOINT,
         Interrupted: RESUMABLE,
     }
-    if _lacks_memory(error):
+    if _lacks_memory(error) or _is_lost(error):
         return INPUT_OUTPUT
     return next((code for kind, code in codes.items() if isinstance(error, kind)), None)
+
+
+def _has_joined() -> bool:
+    """Whether this is one of several processes of a run."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether another process of the run has ended while this one waited for it."""
+    words = ("Gloo", "NCCL", "Connection closed", "coordination service")
+    return _has_joined() and any(word in str(error) for word in words)
 
 
 def _lacks_memory(error: Exception) -> bool:

@@ -5,8 +5,10 @@ over particles, and the samples of them that a fit is made on, by every device f
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.core
 import numpy as np
@@ -26,10 +28,14 @@ def several(number: int) -> Any:
 
     Raises ValueError if there are fewer.
     """
-    found = jax.devices()
+    found, processes = jax.devices(), jax.process_count()
     if not 1 <= number <= len(found):
         raise ValueError(f"devices: expected 1 to {len(found)}, as many as there are, got {number}")
-    devices = np.array(found[:number])
+    if number % processes != 0:
+        raise ValueError(f"devices: expected a multiple of {processes} processes, got {number}")
+    share = number // processes
+    own = [[d for d in found if d.process_index == i][:share] for i in range(processes)]
+    devices = np.array(own).reshape(-1)
     return jax.set_mesh(jax.sharding.Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,)))
 
 
@@ -44,8 +50,10 @@ def ask_for(number: int) -> None:
 
 
 def in_use() -> bool:
-    """Whether particles are shared out here, be it to one device."""
-    return AXIS in jax.sharding.get_abstract_mesh().axis_names
+    """Whether particles are shared out here, be it to one device; not in what a device does for
+    itself.
+    """
+    return AXIS in jax.sharding.get_abstract_mesh().auto_axes
 
 
 def number_in_use() -> int:
@@ -61,6 +69,39 @@ def everywhere(tree: Any) -> Any:
 def shared_out(tree: Any) -> Any:
     """The same, each of its arrays shared out by the first axis, that of particles."""
     return _put(tree, PartitionSpec(AXIS))
+
+
+def of_own_part(function: Callable[[Any], Any], rows: Any) -> Any:
+    """function(rows) by each device of its own part of the rows, which is what it gives. Traced
+    arrays that the function holds, as an `equinox.Partial` does, are whole.
+    """
+    return _on_each(function, (rows,), PartitionSpec(AXIS)) if in_use() else function(rows)
+
+
+def alike(function: Callable[..., Any], *args: Any) -> Any:
+    """function(*args), which every device makes for itself, of arrays that are whole: no messages.
+
+    A loop on a sample would else exchange some hundred small sums.
+    """
+    return _on_each(function, args, PartitionSpec()) if in_use() else function(*args)
+
+
+def _on_each(function: Callable[..., Any], args: tuple[Any, ...], spec: PartitionSpec) -> Any:
+    """By each device, of arguments and to a result that are put by the `spec`."""
+    held, of_function = eqx.partition(function, eqx.is_array)
+    arrays, others = eqx.partition(args, eqx.is_array)
+    rest = []
+
+    def of_arrays(held, arrays):
+        held, arrays = jax.lax.optimization_barrier((held, arrays))
+        result = eqx.combine(held, of_function)(*eqx.combine(arrays, others))
+        found, other = eqx.partition(result, eqx.is_array)
+        rest.append(other)
+        return jax.lax.optimization_barrier(found)
+
+    specs = {"in_specs": (PartitionSpec(), spec), "out_specs": spec}
+    found = jax.shard_map(of_arrays, **specs, check_vma=False)(held, arrays)
+    return eqx.combine(found, rest[-1])
 
 
 def _put(tree: Any, spec: PartitionSpec) -> Any:

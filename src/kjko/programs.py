@@ -24,6 +24,7 @@ from kjko import compilation_cache, devices
 from kjko.described import BUILT_ON, PLAIN, OnHost, Unknown, describe, name_of, rebuild
 
 PATIENCE = 3600  # seconds
+BY_CONTEXT = ["algsimp", "transpose-folding"]  # A / b or A · (1 / b), and ABᵀ, by what is beside it
 FEW = 100_000  # particles: what is done to more is worth the compiler's time
 DIGEST, LENGTH = 32, 8  # bytes at the beginning of a file: SHA-256 of the rest, and of the result
 
@@ -68,7 +69,7 @@ def _options(quick: bool) -> dict[str, Any]:
         return {}
     passes, options = ["tree_reduction_rewriter"], {}  # `core.sums` does that
     if devices.in_use():
-        passes.append("algsimp")  # A / b is A · (1 / b) in one program and not in the other
+        passes += BY_CONTEXT
         options["xla_cpu_collective_call_terminate_timeout_seconds"] = PATIENCE
     options["xla_disable_hlo_passes"] = ",".join(passes)
     if quick:

@@ -68,9 +68,10 @@ class Dougherty(AbstractCollisions):
         cell = jnp.ravel_multi_index(tuple(self.mesh.cell(x).T), number, mode="wrap")
         count = math.prod(number)
 
-        def by_cell(values, cell):
+        def by_cell(rows):
+            values, cell = rows
             return jax.ops.segment_sum(values, cell, count)
 
-        total = sums.of_blocks(by_cell, values, cell)
-        members = sums.of_blocks(by_cell, jnp.ones_like(values[:, :1]), cell)
+        total = sums.of_blocks(by_cell, (values, cell))
+        members = sums.of_blocks(by_cell, (jnp.ones_like(values[:, :1]), cell))
         return (total / jnp.maximum(members, 1))[cell]

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Int
 
-from kjko.core.sums import number_of_blocks
+from kjko.core.sums import by_block
 from kjko.devices import in_use
 
 
@@ -23,20 +24,28 @@ def spread_rows(n: int, number: int) -> Int[np.ndarray, " m"]:
 
 
 def by_blocks(function: Callable[[Any], Any], rows: Any) -> Any:
-    """function(rows), where a row of its result depends on that row alone. On several devices it is
-    made of blocks of one size, so that each has its own, and products of matrices round alike.
+    """function(rows), where a row of its result depends on that row alone: on several devices block
+    by block (see `kjko.core.sums.by_block`).
     """
     if not in_use():
         return function(rows)
     n = len(jax.tree.leaves(rows)[0])
-    blocks = number_of_blocks(n)
-    parts = jax.tree.map(lambda a: a.reshape(blocks, n // blocks, *a.shape[1:]), rows)
-    found = jax.vmap(function)(parts)
-    return jax.tree.map(lambda a: a.reshape(n, *a.shape[2:]), found)
+    return jax.tree.map(lambda a: a.reshape(n, *a.shape[2:]), by_block(function, rows))
 
 
-def map_rows(function: Callable[[Any], Any], rows: Any, size: int) -> Any:
-    """function(row) of each row, `size` of them at a time."""
-    n = len(jax.tree.leaves(rows)[0])
-    size = max(1, size // number_of_blocks(n)) if in_use() else size
-    return by_blocks(lambda rows: jax.lax.map(function, rows, batch_size=size), rows)
+def each_row(function: Callable[..., Any], *rows: Any) -> Any:
+    """function(*row) of each row, as by `jax.vmap`."""
+    return by_blocks(eqx.Partial(_each_row, function), rows)
+
+
+def _each_row(function: Callable[..., Any], rows: tuple[Any, ...]) -> Any:
+    return jax.vmap(function)(*rows)
+
+
+def map_rows(function: Callable[..., Any], rows: tuple[Any, ...], size: int) -> Any:
+    """function(*row) of each row, `size` of them at a time."""
+    return by_blocks(eqx.Partial(_map_rows, function, size), rows)
+
+
+def _map_rows(function: Callable[..., Any], size: int, rows: tuple[Any, ...]) -> Any:
+    return jax.lax.map(lambda row: function(*row), rows, batch_size=size)

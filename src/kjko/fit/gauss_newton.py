@@ -12,6 +12,7 @@ from kjko.controls.base import AbstractLayeredControl
 from kjko.core import Stage
 from kjko.core.checks import expect_one_of
 from kjko.core.rows import spread_rows
+from kjko.devices import alike
 from kjko.fit.adam import Adam, refuses_expansion
 from kjko.fit.gradient import value_and_gradient
 from kjko.fit.held_out import Best, choose, split
@@ -69,6 +70,7 @@ class GaussNewton(AbstractFit):
         if self.first is not None:
             control, _ = self.first(subproblem, control, previous, stage, key)
         fitted, held = split(stage, self.held_out, key)
+        some = self._some(fitted)
         trained, static = eqx.partition(control, _trained(control, self.layers))
         flat, unravel = ravel_pytree(trained)
 
@@ -81,7 +83,7 @@ class GaussNewton(AbstractFit):
         def step(state: "_State") -> "_State":
             of_theta, slopes = value_and_gradient(subproblem, unravel(state.theta), static, fitted)
             gradient, _ = ravel_pytree(slopes)
-            matrix = self._matrix(subproblem, control_of, state.theta, fitted)
+            matrix = alike(self._matrix, subproblem, control_of, state.theta, some)
             level = jnp.trace(matrix) / flat.size
             damped = matrix + state.damping * level * jnp.eye(flat.size, dtype=flat.dtype)
             trial = state.theta - jax.scipy.linalg.solve(damped, gradient, assume_a="pos")
@@ -113,6 +115,12 @@ class GaussNewton(AbstractFit):
         old, new = before.judged(held), now.judged(held)
         return old - new > self.tolerance * jnp.abs(old)
 
+    def _some(self, stage: Stage) -> Stage:
+        """The particles that the matrix is made of, in whole blocks."""
+        n = len(stage.v)
+        most = min(n, self.particles)
+        return stage.take(jnp.asarray(spread_rows(n, most - most % min(BLOCK, most))))
+
     def _matrix(
         self,
         subproblem: AbstractSubproblem,
@@ -122,18 +130,15 @@ class GaussNewton(AbstractFit):
     ) -> Float[Array, "p p"]:
         """G, summed over blocks of particles."""
         n = stage.v.shape[0]
-        size = min(BLOCK, n, self.particles)
-        number = min(self.particles, n) // size
-        spread = jnp.asarray(spread_rows(n, number * size))
+        size = min(BLOCK, n)
+        number = n // size
 
         def add(total, block):
             rows = jax.vmap(lambda one: _rows(subproblem, control_of, theta, one))(block)
             rows = rows.reshape(-1, theta.size)
             return total + rows.T @ rows, None
 
-        blocks = jax.tree.map(
-            lambda leaf: leaf.reshape(number, size, *leaf.shape[1:]), stage.take(spread)
-        )
+        blocks = jax.tree.map(lambda leaf: leaf.reshape(number, size, *leaf.shape[1:]), stage)
         total = jax.lax.scan(add, jnp.zeros((theta.size, theta.size), theta.dtype), blocks)[0]
         return total / (number * size)
 

@@ -8,21 +8,33 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage, sums
-from kjko.devices import everywhere
-from kjko.interfaces import AbstractSubproblem
+from kjko.devices import shared_out
+from kjko.interfaces import AbstractCondition, AbstractSubproblem, Control
 
 
 def split(stage: Stage, fraction: float, key: Key) -> tuple[Stage, Stage | None]:
     """The stage in two random parts, the second with `fraction` of the particles; None if empty.
 
-    A fresh split at every step: two fixed halves drift apart.
+    A fresh split at every step: two fixed halves drift apart. Each block of particles is split, so
+    that all stay where they are.
     """
     n = stage.v.shape[0]
-    held = number_held_out(n, fraction)
+    held = number_held_out(n // sums.number_of_blocks(n, sums.FEWEST), fraction)
     if held == 0:
-        return everywhere(stage), None
-    order = jax.random.permutation(key, n)
-    return stage.take(order[held:]), stage.take(order[:held])
+        return stage, None
+
+    def parted(block):
+        rows, drawn = block
+        order = jnp.argsort(drawn)
+        return _rows(rows, order[held:]), _rows(rows, order[:held])
+
+    drawn = shared_out(jax.random.bits(key, (n,)))
+    parts = sums.by_block(parted, (stage, drawn), sums.FEWEST)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), parts)
+
+
+def _rows(tree: Any, rows: Int[Array, " m"]) -> Any:
+    return jax.tree.map(lambda leaf: leaf[rows], tree)
 
 
 def number_held_out(n: int, fraction: float) -> int:
@@ -56,6 +68,15 @@ def some_rows(n: int, number: int, key: Key) -> Int[Array, " m"]:
     edges = jnp.asarray(np.linspace(0, n, number + 1).astype(np.int32))
     rows = jax.random.randint(place_key, (number,), edges[:-1], edges[1:])
     return (rows + jax.random.randint(turn_key, (), 0, n)) % n
+
+
+def losses_of(
+    subproblem: AbstractSubproblem, condition: AbstractCondition, control: Control, fitted: int
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The loss on the particles of a condition that are fitted, and on those from there on."""
+    of_fitted, _ = subproblem(control, condition.stage.take(slice(None, fitted)))
+    of_held, _ = subproblem(control, condition.stage.take(slice(fitted, None)))
+    return of_fitted, of_held
 
 
 def unexplained(

@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from kjko.bases.scales import standard
 from kjko.core import Stage, sums
+from kjko.devices import alike
 from kjko.fit.fractions import safe_fraction
-from kjko.fit.held_out import fitted_first, unexplained
+from kjko.fit.held_out import fitted_first, losses_of, unexplained
 from kjko.interfaces import (
     CONDITION,
     AbstractCondition,
@@ -81,17 +82,24 @@ class LevenbergMarquardt(AbstractFit):
         rows, fitted = fitted_first(stage.v.shape[0], self.particles, self.held_out, key)
         last: Any = previous
         start = eqx.tree_at(lambda u: u.basis, control, last.basis.adapt(stage))
-        condition = subproblem.condition(start, stage.take(rows))
-        values = _Values.of(condition, fitted)
+        condition = alike(subproblem.condition, start, stage.take(rows))
         c = -last.coefficients / condition.strength
-        best, count = self._iterate(values, values.first(start.basis, c))
+        values, best, count = alike(self._solve, condition, fitted, start.basis, c)
         solution = values.condition_of(best.basis).control_of(best.c)
         fraction = safe_fraction(response(solution, stage).matrix, subproblem.dt)
         found = eqx.tree_at(lambda u: u.coefficients, solution, fraction * solution.coefficients)
-        parts = (slice(None, fitted), slice(fitted, None))
-        loss, loss_heldout = (subproblem(found, condition.stage.take(part))[0] for part in parts)
-        left = unexplained(values.residual(best)[fitted:], condition.right[fitted:])
-        return found, FitInfo(loss, loss_heldout, count, *left, jnp.asarray(RIDGE, loss.dtype))
+        loss, loss_heldout = alike(losses_of, subproblem, condition, found, fitted)
+        r_squared, unresolved = alike(values.left, best)
+        return found, FitInfo(
+            loss, loss_heldout, count, r_squared, unresolved, jnp.asarray(RIDGE, loss.dtype)
+        )
+
+    def _solve(
+        self, condition: AbstractCondition, fitted: int, basis: Any, c: Float[Array, " p"]
+    ) -> tuple["_Values", "_Unknowns", Int[Array, ""]]:
+        """What is fitted to, the best iterate, and the number of iterations."""
+        values = _Values.of(condition, fitted)
+        return values, *self._iterate(values, values.first(basis, c))
 
     def _iterate(self, values: "_Values", start: "_Unknowns") -> tuple["_Unknowns", Int[Array, ""]]:
         """The best iterate on the held-out particles, and the number of iterations."""
@@ -171,6 +179,11 @@ class _Values(eqx.Module):
         most = sums.total(weights * self.condition.right[held] ** 2) / sums.total(weights)
         error = sums.total(weights * jnp.minimum(r[held] ** 2, most)) / sums.total(weights)
         return jnp.where(jnp.all(jnp.isfinite(r)), error, jnp.inf)
+
+    def left(self, at: _Unknowns) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """What is explained of the held-out values, and what is not."""
+        held = slice(self.fitted, None)
+        return unexplained(self.residual(at)[held], self.condition.right[held])
 
     def bend(self, at: _Unknowns) -> Float[Array, " m"]:
         """T ∇ᵥ²ĝ at some of the fitted particles, less its mean: none of a Gaussian."""

@@ -10,9 +10,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from kjko.core import Stage, sums
 from kjko.core.precision import in_double, in_precision, with_double
+from kjko.devices import alike
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.fractions import safe_fraction
-from kjko.fit.held_out import fitted_first, unexplained
+from kjko.fit.held_out import fitted_first, losses_of, unexplained
 from kjko.fit.simplified_newton import SimplifiedNewton
 from kjko.interfaces import (
     CONDITION,
@@ -72,12 +73,10 @@ class Newton(AbstractFit):
     ) -> tuple[Control, FitInfo]:
         rows, fitted = fitted_first(stage.v.shape[0], self.particles, self.held_out, key)
         control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
-        condition = subproblem.condition(control, stage.take(rows))
+        condition = alike(subproblem.condition, control, stage.take(rows))
         dt, first = subproblem.dt, previous.ridge
         c, chosen, *report = with_double(self._solve, dt, condition, stage, fitted, first)
-        seen = condition.control_of(chosen)
-        parts = (slice(None, fitted), slice(fitted, None))
-        losses = (subproblem(seen, condition.stage.take(part))[0] for part in parts)
+        losses = alike(losses_of, subproblem, condition, condition.control_of(chosen), fitted)
         control = eqx.tree_at(lambda u: u.ridge, condition.control_of(c), report[-1])
         return control, FitInfo(*losses, *report)
 
@@ -90,16 +89,25 @@ class Newton(AbstractFit):
         first: Float[Array, ""],
     ) -> tuple[Array, ...]:
         """The solution, that of the linear part, and from `iterations` on what a `FitInfo` has."""
-        condition = in_double(condition)
+        precision = jnp.finfo(everyone.v.dtype).eps
+        begun = alike(self._begin, in_double(condition), fitted, precision, first)
+        iteration, chosen, useful, left = begun
+        c, count = self._unfolded(dt, everyone, iteration, chosen, useful)
+        return in_precision((c, chosen, count, *left, iteration.ridge), everyone.v.dtype)
+
+    def _begin(
+        self, condition: AbstractCondition, fitted: int, precision: Any, first: Float[Array, ""]
+    ) -> tuple[SimplifiedNewton, Float[Array, " p"], Bool[Array, ""], tuple[Array, Array]]:
+        """The iteration with its ridge, the solution of the linear part, if that is of use, and
+        what it leaves unexplained.
+        """
         right = condition.right
         start = condition.linearise(jnp.zeros(condition.control.basis.size, right.dtype))
-        precision = jnp.finfo(everyone.v.dtype).eps
         chosen, ridge, useful = choose_ridge(start, right, fitted, precision, first)
         chosen = jnp.where(useful, chosen, 0.0)
         iteration = SimplifiedNewton.of(condition, start, ridge, self.tolerance, self.iterations)
-        c, count = self._unfolded(dt, everyone, iteration, chosen, useful)
         left = unexplained((start.apply(chosen) - right)[fitted:], right[fitted:])
-        return in_precision((c, chosen, count, *left, ridge), everyone.v.dtype)
+        return iteration, chosen, useful, left
 
     def _unfolded(
         self,
@@ -116,7 +124,7 @@ class Newton(AbstractFit):
 
         def attempt(carry):
             ridge, *_, count = carry
-            c, more = eqx.tree_at(lambda i: i.ridge, iteration, ridge)(chosen, useful)
+            c, more = alike(eqx.tree_at(lambda i: i.ridge, iteration, ridge), chosen, useful)
             control = in_precision(iteration.condition.control_of(c), dtype)
             fraction = safe_fraction(response(control, everyone).matrix, dt)
             return 10 * ridge, c, fraction, count + more

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kjko.core import sums
+from kjko.core.rows import each_row
 
 
 def along_velocities(
@@ -18,4 +18,4 @@ def along_velocities(
 
 def mean_over(function: Callable, x: Float[Array, "n d_x"]) -> Float[Array, ""]:
     """The mean of a function of one particle."""
-    return sums.mean(jax.vmap(function)(x))
+    return sums.mean(each_row(function, x))

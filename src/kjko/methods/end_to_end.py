@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from kjko.core import Bath, Particles, State, sums
 from kjko.core.rows import map_rows
-from kjko.devices import everywhere
+from kjko.devices import everywhere, shared_out
 from kjko.fit import Adam
 from kjko.interfaces import (
     AbstractMethod,
@@ -144,10 +144,11 @@ class AbstractEndToEnd(AbstractMethod):
         particles, field, applied, det_min = self.push(problem, state.field, control, before, t, dt)
         bath = bath_of(problem, before)
         rows = (before.x, before.v, bath)
-        losses = map_rows(lambda at: self.objective(problem, control, t, *at), rows, BLOCK)
-        losses = everywhere(losses)
-        fitted, held = _split(state, self.fit.held_out)
-        fit = FitInfo(sums.mean(losses[fitted]), sums.mean(losses[held]), self.fit.steps)
+        losses = map_rows(eqx.Partial(self.objective, problem, control, t), rows, BLOCK)
+        _, held = _split(state, self.fit.held_out)
+        is_held = shared_out(jnp.zeros(len(losses), bool).at[held].set(True))
+        loss, loss_heldout = sums.mean(losses, ~is_held), sums.mean(losses, is_held)
+        fit = FitInfo(loss, loss_heldout, self.fit.steps)
         info = EndToEndInfo(fit, applied, det_min)
         return next_state(problem, state, particles, field, control), info
 

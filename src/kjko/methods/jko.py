@@ -3,12 +3,12 @@
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from kjko.core import Particles, Response, Stage, State, sums
 from kjko.core.checks import expect, expect_one_of
+from kjko.core.rows import each_row
 from kjko.fit import Newton
 from kjko.interfaces import (
     CONDITION,
@@ -167,8 +167,8 @@ class JKOStep(AbstractSubproblem):
             free_energy -= bath.temperature * extended_log(determinant(by.matrix, h))
         if stage.drift is not None:
             moved = stage.x_free + (stage.drift * h)[:, None] * u[:, : stage.x.shape[1]]
-            potential = jax.vmap(lambda x: self.flow.potential_energy(self.field, x))
-            free_energy += potential(moved) - potential(stage.x_free)
+            potential = eqx.Partial(self.flow.potential_energy, self.field)
+            free_energy += each_row(potential, moved) - each_row(potential, stage.x_free)
         return bath.rate * free_energy
 
     def condition(self, control: AbstractLinearControl, stage: Stage) -> Optimality:

@@ -23,8 +23,8 @@ from kjko.bases.scales import standard
 from kjko.core import Particles, Stage, sums
 from kjko.core.checks import is_traced
 from kjko.core.precision import in_double, with_double
-from kjko.core.rows import map_rows
-from kjko.devices import everywhere
+from kjko.core.rows import each_row, map_rows
+from kjko.devices import alike, everywhere
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.held_out import some_rows
 from kjko.interfaces import AbstractBasis, AbstractDesign
@@ -146,15 +146,22 @@ class Resolution(eqx.Module):
         energy = 0.5 * jnp.sum((stage.v - stage.bath.velocity) ** 2, axis=-1) + stage.potential
         g = stage.log_f + energy / stage.bath.temperature - self.offset
 
-        def change(at):
-            x, v, g, potential = at
-            explained = basis.potential(x, v, self.coefficients)
-            explained += self.of_potential * (potential - mean) / width
-            filled = self.filling @ self.quadratics.values(x, v)
-            return filled - jnp.clip(g - explained, -LARGEST, LARGEST)
-
-        changes = map_rows(change, (stage.x, stage.v, g, stage.potential), BLOCK)
+        rows = (stage.x, stage.v, g, (stage.potential - mean) / width)
+        changes = map_rows(eqx.Partial(self._change, basis), rows, BLOCK)
         return stage.log_f + self.share(stage) * changes - self.lift
+
+    def _change(
+        self,
+        basis: AbstractBasis,
+        x: Float[Array, " d_x"],
+        v: Float[Array, " d"],
+        g: Float[Array, ""],
+        potential: Float[Array, ""],
+    ) -> Float[Array, ""]:
+        """Φ·c − clip(g − ĝ) at one particle."""
+        explained = basis.potential(x, v, self.coefficients) + self.of_potential * potential
+        filled = self.filling @ self.quadratics.values(x, v)
+        return filled - jnp.clip(g - explained, -LARGEST, LARGEST)
 
     def share(self, stage: Stage) -> Float[Array, " n"]:
         """How much of it is done, by the rate of the collisions at each particle."""
@@ -182,7 +189,8 @@ def resolution(
     offset = sums.mean(g)
     rows = some_rows(g.size, PARTICLES, key)
     some, g_some = stage.take(rows), everywhere(g[rows])
-    c = _explained(basis, some, (some.potential - mean) / width, g_some - offset, ridge)
+    standardised = (some.potential - mean) / width
+    c = alike(_explained, basis, some, standardised, g_some - offset, ridge)
     solved = jnp.all(jnp.isfinite(c))  # else rounding has left the equations indefinite
     c = jnp.where(solved, c, 0.0)
     time = jnp.where(solved, time, 0.0)
@@ -195,11 +203,10 @@ def resolution(
     log_f = found(basis, stage)
     if equilibrium is not None:
         g = log_f + energy / bath.temperature + equilibrium.log_normaliser
-        values = jax.vmap(found.quadratics.values)(some.x, some.v)
-        ratio, weight = equilibrium.ratios(some.x, everywhere(g[rows]))
-        c = filling(values, ratio, equilibrium.means(found.quadratics), weight)
+        c = alike(_filling, equilibrium, found.quadratics, some, everywhere(g[rows]))
         found = eqx.tree_at(lambda r: r.filling, found, c)
-        log_f += found.share(stage) * (jax.vmap(found.quadratics.values)(stage.x, stage.v) @ c)
+        filled = each_row(eqx.Partial(_filled, found.quadratics, c), stage.x, stage.v)
+        log_f += found.share(stage) * filled
     lift = jnp.maximum(sums.mean(log_f - stage.log_f), 0.0)
     return eqx.tree_at(lambda r: r.lift, found, lift), log_f - lift
 
@@ -256,6 +263,21 @@ def projection(
     zero, none = jnp.zeros(design.transpose(g).shape, g.dtype), jnp.zeros((), g.dtype)
     state = (zero, jnp.zeros_like(g), none, none, jnp.asarray(0))
     return jax.lax.while_loop(is_rough, better, state)[0]
+
+
+def _filled(
+    quadratics: Quadratics, c: Float[Array, " q"], x: Float[Array, " d_x"], v: Float[Array, " d"]
+) -> Float[Array, ""]:
+    return quadratics.values(x, v) @ c
+
+
+def _filling(
+    equilibrium: Equilibrium, quadratics: Quadratics, stage: Stage, g: Float[Array, " n"]
+) -> Float[Array, " q"]:
+    """The coefficients of what is filled."""
+    values = jax.vmap(quadratics.values)(stage.x, stage.v)
+    ratio, weight = equilibrium.ratios(stage.x, g)
+    return filling(values, ratio, equilibrium.means(quadratics), weight)
 
 
 def filling(

@@ -96,7 +96,7 @@ class VelocityMatching(AbstractEndToEnd):
 
         def at(t, particles):
             rows = (particles.x, particles.v)
-            return map_rows(lambda row: _velocity_and_slopes(control, t, *row), rows, BLOCK)
+            return map_rows(eqx.Partial(_velocity_and_slopes, control, t), rows, BLOCK)
 
         w, first = at(t, particles)
         half = _moved(particles, w, dt / 2, determinant(first, dt / 2))  # z at t + dt/2

@@ -3,11 +3,12 @@
 import math
 from typing import ClassVar
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from kjko.core import State, sums
+from kjko.core.rows import each_row
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Measured, Record
 from kjko.methods.resolution import Equilibrium
 from kjko.observe.start import Start
@@ -93,7 +94,7 @@ class Entropies(AbstractObservable):
 def _missing(problem: Problem, state: State, at_rest: Equilibrium) -> dict[str, Array]:
     """`mass`: E_f[f∞/f], and `missing`: its logarithm, as far as it tells of voids."""
     particles = state.particles
-    potential = jax.vmap(lambda x: problem.flow.potential_energy(state.field, x))(particles.x)
+    potential = each_row(eqx.Partial(problem.flow.potential_energy, state.field), particles.x)
     energy = 0.5 * jnp.sum(particles.v**2, axis=-1) + potential
     g = particles.log_f + energy / jnp.asarray(problem.temperature) + at_rest.log_normaliser
     ratio, weight = at_rest.ratios(particles.x, g)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from kjko.core import State
+from kjko.devices import everywhere
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
 from kjko.observe.drift_error import DriftError
 from kjko.observe.energies import Energies
@@ -67,4 +68,4 @@ def _measure(
     state: State,
     info: AbstractStepInfo | None,
 ) -> list[dict[str, Array]]:
-    return [each.measure(problem, state, info) for each in observables]
+    return everywhere([each.measure(problem, state, info) for each in observables])

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from kjko.bases.scales import Scales
-from kjko.core import Particles, State, sums
+from kjko.core import Bath, Particles, State, sums
 from kjko.core.rows import spread_rows
-from kjko.devices import everywhere
+from kjko.devices import alike, everywhere
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Applied
 from kjko.problem import Problem
 
@@ -50,7 +50,12 @@ def _least_error(problem: Problem, applied: Applied) -> Float[Array, ""]:
     bath = problem.collisions.freeze(everyone.x, everyone.v)
     rows = spread_rows(len(applied.u), PARTICLES)
     some = jax.tree.map(lambda leaf: leaf[rows], (everyone, applied.u, bath))
-    particles, u, bath = everywhere(some)
+    return alike(_of_sample, problem, *everywhere(some))
+
+
+def _of_sample(
+    problem: Problem, particles: Particles, u: Float[Array, "n d"], bath: Bath
+) -> Float[Array, ""]:
     score = bath.score_of(u, particles.v)
     fields, slopes = _fields(problem, particles)
     terms = slopes + fields[:, :, None] * score[:, None]

@@ -14,6 +14,7 @@ from kjko.case.memory import check_step
 from kjko.core import State
 from kjko.core.sums import check_devices
 from kjko.devices import number_in_use
+from kjko.hosts import at_hand, in_any, is_writer
 from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
 from kjko.run.atomic import is_temporary
@@ -39,7 +40,7 @@ def start(case: Case, folder: Path, numbered: bool = False, resumes: Path | None
     Raises BadInput if the folder is in use, NumericalFailure if a step goes wrong, Interrupted
     after a signal, OSError if the folder cannot be written.
     """
-    if not numbered:
+    if not numbered and is_writer():
         check_unused(folder)
     with stopping() as stop, _quiet():
         with exit_at_once(*((RESUMABLE, stopped(resumes)) if resumes else (STOPPED, "stopped"))):
@@ -47,9 +48,10 @@ def start(case: Case, folder: Path, numbered: bool = False, resumes: Path | None
             state = setup.experiment.init().shared_out()
             first = setup.observer(state, None)
             check(first)
-        folder = new_folder(folder) if numbered else folder
-        with claimed(folder):
-            check_unused(folder)  # another process may have been here by now
+        folder = new_folder(folder) if numbered and is_writer() else folder
+        with _claimed(folder):
+            if is_writer():
+                check_unused(folder)  # another process may have been here by now
             with _resumable(resumes or folder):
                 _from_the_start(case, setup, folder, state, first, stop, resumes or folder)
     return folder
@@ -62,7 +64,7 @@ def resume(case: Case, folder: Path, resumes: Path | None = None) -> None:
     `case`: the folder's own, by `read_case`. `resumes`: as for `start`.
     """
     resumes = resumes or folder
-    with claimed(folder), stopping() as stop, _resumable(resumes), _quiet():
+    with _claimed(folder), stopping() as stop, _resumable(resumes), _quiet():
         _refuse_changes(case, folder)
         with exit_at_once(RESUMABLE, stopped(resumes)):
             setup = _set_up(case)
@@ -109,10 +111,10 @@ def _from_the_start(
     writer.begin(case.to_toml())
     writer.record(first)
     if 0 in _snapshot_steps(case, setup.experiment.steps):
-        writer.snapshot(state)
+        writer.snapshot(at_hand(state))
     if case.output.histogram_every:
-        writer.histogram(state)
-    writer.checkpoint(state)
+        writer.histogram(at_hand(state))
+    writer.checkpoint(at_hand(state))
     _continue(case, setup, writer, state, first, stop, resumes)
 
 
@@ -169,10 +171,28 @@ def _begun(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+class _Reader:
+    """In place of the writer in a process that writes nothing."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __getattr__(self, name: str) -> Callable[..., tuple[()]]:
+        return _nothing
+
+
+def _nothing(*_: Any) -> tuple[()]:
+    return ()
+
+
+def _claimed(folder: Path):
+    return claimed(folder) if is_writer() else nullcontext()
+
+
 class _Setup(NamedTuple):
     experiment: Experiment
     observer: Observer
-    writer: Callable[[Path], Writer]
+    writer: Callable[[Path], Any]  # a Writer, or what is in its place
 
 
 def _set_up(case: Case) -> _Setup:
@@ -185,7 +205,11 @@ def _set_up(case: Case) -> _Setup:
     start = Start(experiment.problem, experiment.method, experiment.particles)
     observer = Observer(start, experiment.observables)
     format, content = FORMATS[case.output.format], case.model_dump(mode="json")
-    return _Setup(experiment, observer, lambda at: Writer(at, start, format, content))
+
+    def writer(folder):
+        return Writer(folder, start, format, content) if is_writer() else _Reader(folder)
+
+    return _Setup(experiment, observer, writer)
 
 
 def _snapshot_steps(case: Case, steps: int) -> set[int]:
@@ -198,7 +222,7 @@ def _snapshot_steps(case: Case, steps: int) -> set[int]:
 def _continue(
     case: Case,
     setup: _Setup,
-    writer: Writer,
+    writer: Any,
     state: State,
     record: Record | None,
     stop: Sequence[int],
@@ -215,11 +239,12 @@ def _continue(
         return writer.finish()
     snapshot_steps = _snapshot_steps(case, steps)
     loop = evolve(problem, method, setup.observer, state, steps, record)
-    with progress(_begins(case, writer.folder, step, steps), steps, step) as show:
+    begins = _begins(case, writer.folder, step, steps)
+    with progress(begins, steps, step) if is_writer() else nullcontext(_nothing) as show:
         try:
             while step < steps:
                 message = stopped(resumes, f"at step {step} of {steps}")
-                if stop:
+                if in_any(bool(stop)):
                     raise Interrupted(message)
                 with exit_at_once(RESUMABLE, message) if is_first else nullcontext():
                     state, info, record = next(loop)  # the first one learns and compiles
@@ -229,16 +254,16 @@ def _continue(
                     writer.passage(step, info)
                 writer.record(record)
                 if step in snapshot_steps:
-                    writer.snapshot(state)
+                    writer.snapshot(at_hand(state))
                 if output.histogram_every and step % output.histogram_every == 0:
-                    writer.histogram(state)
+                    writer.histogram(at_hand(state))
                 if step == steps:  # with its last checkpoint a run is done
                     writer.finish()
                 if step % output.checkpoint_every == 0 or step == steps:
-                    writer.checkpoint(state)
+                    writer.checkpoint(at_hand(state))
                 show(record)
         except (NumericalFailure, Interrupted):
-            writer.checkpoint(state)  # the last good state
+            writer.checkpoint(at_hand(state))  # the last good state
             raise
 
 

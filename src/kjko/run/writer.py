@@ -9,7 +9,6 @@ from kjko.core import State
 from kjko.core.rows import spread_rows
 from kjko.interfaces import AbstractStepInfo, Record, SnapshotFormat
 from kjko.observe import Start
-from kjko.observe.bins import histogram
 from kjko.observe.start import time_of
 from kjko.problem import Problem
 from kjko.reference.linear_theory import linear_wave, measured_wave
@@ -114,8 +113,8 @@ class Writer:
             "x": x[kept],
             "v": v[kept],
             "log_f": np.asarray(particles.log_f)[kept],
-            "histogram_x": np.asarray(histogram(particles.x, bins.x_edges)),
-            "histogram_v": np.asarray(histogram(particles.v, bins.v_edges)),
+            "histogram_x": _fractions(x, bins.x_edges),
+            "histogram_v": _fractions(v, bins.v_edges),
             "edges_x": bins.x_edges,
             "edges_v": bins.v_edges,
             "histogram_x1_v1": plane / len(x),
@@ -159,6 +158,16 @@ class Writer:
         if measured is not None:
             wave |= {"measured": measured[0]._asdict(), "window": measured[1]}
         write_atomically(self.folder / "wave.json", seal(wave, indent=2).encode())
+
+
+def _fractions(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Of the particles in each bin of each coordinate; the end bins reach to infinity."""
+    ends = edges[:, [0, -1]]
+    counts = [
+        np.histogram(z.clip(*end), bins=bins)[0]
+        for z, end, bins in zip(values.T, ends, edges, strict=True)
+    ]
+    return np.array(counts) / len(values)
 
 
 def _attributes(problem: Problem, state: State, kept: int) -> dict[str, Any]:

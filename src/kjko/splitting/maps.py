@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from kjko.core import Particles
+from kjko.core.rows import each_row
 from kjko.interfaces import AbstractFlow, FieldState
 
 Parts = tuple[tuple[Callable[..., Particles], float], ...]  # of a map, with their shares of Δt
@@ -29,8 +30,8 @@ def kick(
     dt: Float[Array, ""],
 ) -> Particles:
     """v + Δt a(t, x)."""
-    acceleration = jax.vmap(lambda x, v: flow.acceleration(field, t, x, v))
-    moved = particles.v + dt * acceleration(particles.x, particles.v)
+    acceleration = eqx.Partial(flow.acceleration, field, t)
+    moved = particles.v + dt * each_row(acceleration, particles.x, particles.v)
     return eqx.tree_at(lambda p: p.v, particles, moved)
 
 
@@ -42,21 +43,28 @@ def turn(
     dt: Float[Array, ""],
 ) -> Particles:
     """v̇ = v × Ω over Δt: the rotation by −|Ω|Δt about Ω (Rodrigues), of determinant one."""
+    turned = each_row(eqx.Partial(_turned, flow, t, dt), particles.x, particles.v)
+    return eqx.tree_at(lambda p: p.v, particles, turned)
 
-    def of_one(x, v):
-        frequency = flow.gyrofrequency(t, x)
-        if frequency is None:
-            return v
-        size = jnp.linalg.norm(frequency)
-        axis = frequency / jnp.where(size > 0, size, 1.0)
-        wide = jnp.pad(v, (0, 3 - v.size))
-        along = axis * (axis @ wide)
-        across = wide - along
-        angle = size * dt
-        turned = along + jnp.cos(angle) * across + jnp.sin(angle) * jnp.cross(across, axis)
-        return turned[: v.size]
 
-    return eqx.tree_at(lambda p: p.v, particles, jax.vmap(of_one)(particles.x, particles.v))
+def _turned(
+    flow: AbstractFlow,
+    t: Float[Array, ""],
+    dt: Float[Array, ""],
+    x: Float[Array, " d_x"],
+    v: Float[Array, " d"],
+) -> Float[Array, " d"]:
+    frequency = flow.gyrofrequency(t, x)
+    if frequency is None:
+        return v
+    size = jnp.linalg.norm(frequency)
+    axis = frequency / jnp.where(size > 0, size, 1.0)
+    wide = jnp.pad(v, (0, 3 - v.size))
+    along = axis * (axis @ wide)
+    across = wide - along
+    angle = size * dt
+    turned = along + jnp.cos(angle) * across + jnp.sin(angle) * jnp.cross(across, axis)
+    return turned[: v.size]
 
 
 class AbstractMap(eqx.Module):
@@ -154,13 +162,20 @@ class StormerVerlet(AbstractMap):
         dt: Float[Array, ""],
     ) -> Float[Array, "n d d"]:
         """I + ½ Δt² ∇a(x): the first half kick, taken back."""
-        d_x, d = particles.x.shape[1], particles.v.shape[1]
-        identity = jnp.eye(d, dtype=particles.x.dtype)
+        at_one = eqx.Partial(_taken_back, flow, field, t, dt)
+        return each_row(at_one, particles.x, particles.v)
 
-        def of_one(x, v):
-            arrival = jax.jacfwd(
-                lambda x: x + 0.5 * dt**2 * flow.acceleration(field, t, x, v)[: x.size]
-            )
-            return identity.at[:d_x, :d_x].set(arrival(x))
 
-        return jax.vmap(of_one)(particles.x, particles.v)
+def _taken_back(
+    flow: AbstractFlow,
+    field: FieldState,
+    t: Float[Array, ""],
+    dt: Float[Array, ""],
+    x: Float[Array, " d_x"],
+    v: Float[Array, " d"],
+) -> Float[Array, "d d"]:
+    def arrival(x):
+        return x + 0.5 * dt**2 * flow.acceleration(field, t, x, v)[: x.size]
+
+    identity = jnp.eye(v.size, dtype=x.dtype)
+    return identity.at[: x.size, : x.size].set(jax.jacfwd(arrival)(x))

@@ -1,9 +1,10 @@
 """From particles to the stage of a step."""
 
-import jax
+import equinox as eqx
 from jaxtyping import Array, Float
 
 from kjko.core import Particles, Stage
+from kjko.core.rows import each_row
 from kjko.interfaces import FieldState
 from kjko.problem import Problem
 
@@ -22,7 +23,7 @@ def stage_at(
     """
     x, v = particles.x, particles.v
     arrival = particles if free is None else free
-    potential = jax.vmap(lambda one: problem.flow.potential_energy(field, one))(x)
+    potential = each_row(eqx.Partial(problem.flow.potential_energy, field), x)
     bath = problem.collisions.freeze(x, v)
     return Stage(
         x=x,

@@ -1,5 +1,9 @@
 """How a control moves particles and their density."""
 
+from functools import partial
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -18,34 +22,40 @@ def response(control: Control, stage: Stage) -> Response:
     Column k of M is the derivative of u along (−shear · e_k, R e_k): d forward-mode products. For
     M = ∇ᵥu of up to `BLOCK` particles see `kjko.controls.base.value_and_jacobian`.
     """
-    identity = jnp.eye(stage.v.shape[-1], dtype=stage.v.dtype)
-
-    def at_row(row):
-        x, v, r, shear = row
-        r = identity if r is None else r
-        along_x = jnp.zeros((), v.dtype) if shear is None else -shear
-        u, along = jax.linearize(control, x, v)
-        columns = [along(along_x * e[: x.size], r[:, k]) for k, e in enumerate(identity)]
-        matrix = jnp.stack(columns, axis=-1)
-        if shear is None and row[2] is None:
-            return Response(u, matrix, jnp.trace(matrix))
-        slopes = [along(0 * x, e)[k] for k, e in enumerate(identity)]
-        return Response(u, matrix, jnp.sum(jnp.stack(slopes)))
-
     rows = (stage.x, stage.v, stage.response, stage.shear)
     if stage.x.shape[0] > BLOCK:
-        return map_rows(at_row, rows, BLOCK)
+        return map_rows(eqx.Partial(_at_row, control), rows, BLOCK)
+    return by_blocks(eqx.Partial(_at_rows, control), rows)
 
-    def together(rows):
-        x, v, r, shear = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), rows)
-        if r is None and shear is None:
-            u, jacobian = value_and_jacobian(control, x, v)
-            by = Response(u, jacobian, jnp.trace(jacobian))
-        else:
-            by = jax.vmap(at_row, in_axes=-1, out_axes=-1)((x, v, r, shear))
-        return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), by)
 
-    return by_blocks(together, rows)
+def _at_row(
+    control: Control,
+    x: Float[Array, " d_x"],
+    v: Float[Array, " d"],
+    response: Float[Array, "d d"] | None,
+    shear: Float[Array, ""] | None,
+) -> Response:
+    identity = jnp.eye(v.size, dtype=v.dtype)
+    r = identity if response is None else response
+    along_x = jnp.zeros((), v.dtype) if shear is None else -shear
+    u, along = jax.linearize(control, x, v)
+    columns = [along(along_x * e[: x.size], r[:, k]) for k, e in enumerate(identity)]
+    matrix = jnp.stack(columns, axis=-1)
+    if shear is None and response is None:
+        return Response(u, matrix, jnp.trace(matrix))
+    slopes = [along(0 * x, e)[k] for k, e in enumerate(identity)]
+    return Response(u, matrix, jnp.sum(jnp.stack(slopes)))
+
+
+def _at_rows(control: Control, rows: Any) -> Response:
+    x, v, r, shear = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), rows)
+    if r is None and shear is None:
+        u, jacobian = value_and_jacobian(control, x, v)
+        by = Response(u, jacobian, jnp.trace(jacobian))
+    else:
+        at_each = jax.vmap(partial(_at_row, control), in_axes=-1, out_axes=-1)
+        by = at_each(x, v, r, shear)
+    return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), by)
 
 
 def determinant(matrix: Float[Array, "n d d"], h: Float[Array, ""]) -> Float[Array, " n"]:
