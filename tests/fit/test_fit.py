@@ -18,7 +18,9 @@ def numbered_stage(n, d=1):
     return free_stage(rows, rows + 0.5, number)
 
 
-@pytest.mark.parametrize(("n", "fraction", "held"), [(10, 0.5, 5), (11, 0.2, 2), (7, 0.9, 6)])
+@pytest.mark.parametrize(
+    ("n", "fraction", "held"), [(10, 0.5, 5), (11, 0.2, 2), (7, 0.9, 6), (640, 0.01, 32)]
+)
 def test_a_split_is_a_partition(n, fraction, held):
     stage = numbered_stage(n, 2)
     fitted, kept = split(stage, fraction, jax.random.key(0))
@@ -30,6 +32,13 @@ def test_a_split_is_a_partition(n, fraction, held):
         rows = np.asarray(part.log_f, dtype=int)
         np.testing.assert_array_equal(part.x, stage.x[rows])
         np.testing.assert_array_equal(part.v_free, stage.v_free[rows])
+
+
+def test_a_split_is_one_of_each_block():
+    """As many of each of 16 blocks, so that no particle leaves its device."""
+    _, kept = split(numbered_stage(16 * 25), 0.5, jax.random.key(0))
+    blocks = np.asarray(kept.log_f, dtype=int) // 25
+    np.testing.assert_array_equal(np.bincount(blocks), np.full(16, 12))
 
 
 def test_every_key_splits_anew():

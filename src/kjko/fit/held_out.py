@@ -19,9 +19,10 @@ def split(stage: Stage, fraction: float, key: Key) -> tuple[Stage, Stage | None]
     that all stay where they are.
     """
     n = stage.v.shape[0]
-    held = number_held_out(n // sums.number_of_blocks(n, sums.FEWEST), fraction)
-    if held == 0:
+    size = n // sums.number_of_blocks(n, sums.FEWEST)
+    if number_held_out(n, fraction) == 0:
         return stage, None
+    held = max(1, number_held_out(size, fraction))
 
     def parted(block):
         rows, drawn = block
