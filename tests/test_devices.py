@@ -14,6 +14,7 @@ from small_cases import small
 
 import kjko
 from kjko.core import Mesh, sums
+from kjko.core.rows import each_row
 from kjko.devices import everywhere, in_use, number_in_use, several, shared_out
 from kjko.run.series import read_series
 from kjko.simulation import take_step
@@ -57,12 +58,29 @@ def test_sums_and_deposits():
     np.testing.assert_allclose(jnp.sum(alone[2]) * mesh.volume, 1.0, rtol=1e-6)
 
 
+def test_rows_that_no_devices_divide():
+    """As of a sample, which is on all of them."""
+    rows = np.arange(65.0, dtype=np.float32)
+    with several(2):
+        found = jax.jit(lambda rows: (sums.mean(rows), each_row(jnp.square, rows)))(rows)
+    np.testing.assert_allclose(found[0], 32.0, rtol=1e-6)
+    np.testing.assert_array_equal(found[1], rows**2)
+
+
 FEW = ("particles.number=400", "solver.precision='double'")
 CASES = {
     "splines": small("multiwell-1d", *FEW),
     "ridges": small("rotated-well-2d", *FEW),
     "plasma": small("landau-1d-collisional", *FEW),
     "own bath": small("landau-1d-dougherty", *FEW),
+    "end to end": small(
+        "gaussian-1d",
+        "particles.number=416",  # 13 blocks of the sample
+        "solver.precision='double'",
+        "solver.end_time=0.2",
+        "solver.fit.steps=2",
+        "solver.method={kind='score-end-to-end'}",
+    ),
     "stochastic": small("gaussian-1d", *FEW, "solver.method={kind='langevin'}"),
 }
 

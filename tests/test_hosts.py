@@ -102,6 +102,17 @@ def test_one_is_told_to_stop_and_one_dies(tmp_path):
     assert len(series(out)) == killed + 3
 
 
+def test_both_refuse_a_folder(tmp_path):
+    (tmp_path / "case.toml").touch()
+    for words, says in (
+        (("--out", tmp_path), "holds another run"),
+        ((), "--out: expected a folder"),
+    ):
+        for process in two("run", "gaussian-1d", *FEW, *words):
+            said = ended(process, 2)
+            assert says in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -116,6 +127,10 @@ def test_one_is_told_to_stop_and_one_dies(tmp_path):
         (
             ["--coordinator", "localhost:1", "--processes", 2, "--process", 2],
             "--process: expected 0 to 1, got 2",
+        ),
+        (
+            ["--coordinator", "localhost:1", "--processes", 0, "--process", 0],
+            "--processes: expected 1 or more, got 0",
         ),
         (
             ["--coordinator", "localhost:1", "--processes", 2, "--process", 0, "--devices", 3],

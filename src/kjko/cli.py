@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -114,11 +115,16 @@ def run(
     with lossy_output(), _exit_codes():
         devices = _ask_for(devices, coordinator, processes, process)
         loaded = _load(case, overrides)
+        from kjko.case import BadInput
+        from kjko.hosts import is_writer
         from kjko.run import loop
 
+        if out is None and _has_joined():
+            raise BadInput("--out: expected a folder where there are several processes; name one")
         with _shared_out_among(devices):
             folder = loop.start(loaded, out or Path("runs") / Path(case).stem, numbered=out is None)
-        _tell(folder)
+        if is_writer():
+            _tell(folder)
 
 
 @app.command()
@@ -162,11 +168,12 @@ def resume(
     go_on = f"stopped; `kjko resume {folder}` goes on"
     with lossy_output(), _exit_codes(), exit_at_once(RESUMABLE, go_on):
         from kjko.case import BadInput
+        from kjko.hosts import is_writer
         from kjko.run import loop
         from kjko.studies import sweep as study
 
         if study.is_sweep(folder):
-            if (devices, coordinator) != (None, None):
+            if (devices, coordinator, processes, process) != (None,) * 4:
                 raise BadInput(f"--devices: {folder} is a sweep, whose runs have one device each")
             planned = study.read_sweep(folder)
             _set_up_jax(next(planned.members).case)
@@ -176,7 +183,8 @@ def resume(
         _set_up_jax(case)
         with _shared_out_among(devices):
             loop.resume(case, folder)
-        _tell(folder)
+        if is_writer():
+            _tell(folder)
 
 
 @app.command()
@@ -368,6 +376,8 @@ def _number_of_processes(
         )
     if not coordinator.rpartition(":")[2].isdecimal() or ":" not in coordinator:
         raise BadInput(f"--coordinator: expected HOST:PORT, got {coordinator}")
+    if processes < 1:
+        raise BadInput(f"--processes: expected 1 or more, got {processes}")
     if not 0 <= process < processes:
         raise BadInput(f"--process: expected 0 to {processes - 1}, got {process}")
     return processes
@@ -410,10 +420,6 @@ def _open(folder: Path):
 
 
 def _tell(folder: Path) -> None:
-    from kjko.hosts import is_writer
-
-    if not is_writer():
-        return
     """What a finished run has to say, and its figures."""
     stopped = f"stopped; `kjko plot {folder}` draws the figures"
     try:
@@ -481,20 +487,23 @@ def _exit_codes() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         typer.echo("kjko: stopped", err=True)
+        _leave_the_others(STOPPED)
         raise typer.Exit(STOPPED) from None
     except BrokenPipeError:  # as in `kjko show CASE | head -1`: no one wants more of it
         silence(sys.stdout)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
+            if _has_joined():
+                traceback.print_exc()
+            _leave_the_others(1)
             raise
         text = f"out of memory: {error}" if _lacks_memory(error) else str(error)
         if _is_lost(error):
-            text = "another process of the run has ended; `kjko resume` goes on from its checkpoint"
+            text = f"another process of the run has ended; `kjko resume` goes on ({error})"
         typer.echo(f"kjko: {_line(text)}", err=True)
-        if code in (BAD_INPUT, INPUT_OUTPUT) and _has_joined():
-            sys.stderr.flush()
-            os._exit(code)  # the others may wait for this one, which would else wait for them
+        if code not in (NUMERICAL, RESUMABLE):  # which end all processes at the same step
+            _leave_the_others(code)
         raise typer.Exit(code) from None
 
 
@@ -520,6 +529,15 @@ def _exit_code(error: Exception) -> int | None:
     if _lacks_memory(error) or _is_lost(error):
         return INPUT_OUTPUT
     return next((code for kind, code in codes.items() if isinstance(error, kind)), None)
+
+
+def _leave_the_others(code: int) -> None:
+    """End at once if this is one of several processes: the others may wait for this one, which
+    would else wait for them.
+    """
+    if _has_joined():
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _has_joined() -> bool:

@@ -23,8 +23,8 @@ def several(number: int) -> Any:
         with kjko.several(4):
             for state, record in kjko.simulate(...):
 
-    It is to divide 64 and the number of particles. A processor is one device, or as many as
-    `kjko.devices.ask_for(4)` has asked for before jax is first used.
+    It is to divide 64 and the number of particles, and to leave 16 of them for each. A processor is
+    one device, or as many as `kjko.devices.ask_for(4)` has asked for before jax is first used.
 
     Raises ValueError if there are fewer.
     """
@@ -34,8 +34,11 @@ def several(number: int) -> Any:
     if number % processes != 0:
         raise ValueError(f"devices: expected a multiple of {processes} processes, got {number}")
     share = number // processes
-    own = [[d for d in found if d.process_index == i][:share] for i in range(processes)]
-    devices = np.array(own).reshape(-1)
+    own = [[d for d in found if d.process_index == i] for i in range(processes)]
+    fewest = min(map(len, own))
+    if fewest < share:
+        raise ValueError(f"devices: expected {share} for each process, and one has {fewest}")
+    devices = np.array([of_one[:share] for of_one in own]).reshape(-1)
     return jax.set_mesh(jax.sharding.Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,)))
 
 
@@ -72,10 +75,14 @@ def shared_out(tree: Any) -> Any:
 
 
 def of_own_part(function: Callable[[Any], Any], rows: Any) -> Any:
-    """function(rows) by each device of its own part of the rows, which is what it gives. Traced
-    arrays that the function holds, as an `equinox.Partial` does, are whole.
+    """function(rows) by each device of its own part of the rows, which is what it gives; of all of
+    them where their number is no multiple of the devices. Traced arrays that the function holds, as
+    an `equinox.Partial` does, are whole.
     """
-    return _on_each(function, (rows,), PartitionSpec(AXIS)) if in_use() else function(rows)
+    if not in_use():
+        return function(rows)
+    divides = len(jax.tree.leaves(rows)[0]) % number_in_use() == 0
+    return _on_each(function, (rows,), PartitionSpec(AXIS) if divides else PartitionSpec())
 
 
 def alike(function: Callable[..., Any], *args: Any) -> Any:

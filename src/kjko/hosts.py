@@ -3,6 +3,7 @@
 All run the same program, and draw and decide the same. The first one writes.
 """
 
+import hashlib
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ LOST = 20  # seconds without a sign of life
 def join(coordinator: str | None, number: int | None, index: int | None) -> None:
     """Be one of the processes of a run, before jax is first used: process `index` of a `number`,
     the first of which listens at `coordinator`, HOST:PORT. Waits for the others. With None for all
-    three: what the batch system says (SLURM, Open MPI and others that jax knows).
+    three: what SLURM says.
 
     Raises ConnectionError if they do not come together within five minutes.
     """
@@ -36,6 +37,18 @@ def in_any(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def check_alike(text: str) -> None:
+    """Raise ConnectionError in all processes if they do not all have the same text."""
+    if jax.process_count() == 1:
+        return
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    if len(np.unique(multihost_utils.process_allgather(digest), axis=0)) > 1:
+        raise ConnectionError(
+            "the processes of the run do not have the same case and step; give all of them the"
+            " same words, and a folder that all of them see"
+        )
 
 
 def at_hand(tree: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from kjko.core import State
-from kjko.devices import everywhere
+from kjko.hosts import at_hand
 from kjko.interfaces import AbstractObservable, AbstractStepInfo, Record
 from kjko.observe.drift_error import DriftError
 from kjko.observe.energies import Energies
@@ -51,7 +51,7 @@ class Observer:
         is_first = info is None
         if is_first not in self._measure:
             self._measure[is_first] = program(_measure, *of, quick=len(state.particles.v) <= FEW)
-        measured: Any = jax.device_get(self._measure[is_first](*of))
+        measured: Any = jax.device_get(at_hand(self._measure[is_first](*of)))
         with np.errstate(all="ignore"):  # what is not finite is for `check` to tell
             for each, values in zip(self.observables, measured, strict=True):
                 record |= each.record(self.problem, state, values)
@@ -68,4 +68,4 @@ def _measure(
     state: State,
     info: AbstractStepInfo | None,
 ) -> list[dict[str, Array]]:
-    return everywhere([each.measure(problem, state, info) for each in observables])
+    return [each.measure(problem, state, info) for each in observables]

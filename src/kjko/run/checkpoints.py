@@ -28,8 +28,7 @@ class NoCheckpoint(Exception):
 
 def write_checkpoint(folder: Path, state: State, case: dict[str, Any]) -> None:
     """The whole state, with the case that it is of; the newest two are kept."""
-    found = jax.tree.leaves(state)
-    leaves = [np.asarray(leaf) for leaf in found if isinstance(leaf, jax.Array | np.ndarray)]
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(state, eqx.is_array))]
     arrays = {f"arr_{i}": leaf for i, leaf in enumerate(leaves)}
     arrays[ABOUT] = np.frombuffer(json.dumps({"case": case}).encode(), np.uint8)
     arrays[CHECKSUM] = _checksum(arrays.values())

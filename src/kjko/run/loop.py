@@ -14,7 +14,7 @@ from kjko.case.memory import check_step
 from kjko.core import State
 from kjko.core.sums import check_devices
 from kjko.devices import number_in_use
-from kjko.hosts import at_hand, in_any, is_writer
+from kjko.hosts import at_hand, check_alike, in_any, is_writer
 from kjko.interfaces import Record
 from kjko.observe import NumericalFailure, Observer, Start, check
 from kjko.run.atomic import is_temporary
@@ -40,7 +40,7 @@ def start(case: Case, folder: Path, numbered: bool = False, resumes: Path | None
     Raises BadInput if the folder is in use, NumericalFailure if a step goes wrong, Interrupted
     after a signal, OSError if the folder cannot be written.
     """
-    if not numbered and is_writer():
+    if not numbered:
         check_unused(folder)
     with stopping() as stop, _quiet():
         with exit_at_once(*((RESUMABLE, stopped(resumes)) if resumes else (STOPPED, "stopped"))):
@@ -171,7 +171,7 @@ def _begun(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-class _Reader:
+class _NoWriter:
     """In place of the writer in a process that writes nothing."""
 
     def __init__(self, folder: Path):
@@ -207,7 +207,7 @@ def _set_up(case: Case) -> _Setup:
     format, content = FORMATS[case.output.format], case.model_dump(mode="json")
 
     def writer(folder):
-        return Writer(folder, start, format, content) if is_writer() else _Reader(folder)
+        return Writer(folder, start, format, content) if is_writer() else _NoWriter(folder)
 
     return _Setup(experiment, observer, writer)
 
@@ -235,6 +235,7 @@ def _continue(
         setup.experiment.steps,
     )
     step, output, is_first = int(state.step), case.output, True
+    check_alike(f"{step} {case.model_dump_json()}")
     if step == steps:
         return writer.finish()
     snapshot_steps = _snapshot_steps(case, steps)
@@ -251,7 +252,7 @@ def _continue(
                 is_first = False  # from now on the state is not on disk
                 step = record["step"]
                 if output.passages:
-                    writer.passage(step, info)
+                    writer.passage(step, at_hand(info.passage))
                 writer.record(record)
                 if step in snapshot_steps:
                     writer.snapshot(at_hand(state))

@@ -7,7 +7,7 @@ import numpy as np
 
 from kjko.core import State
 from kjko.core.rows import spread_rows
-from kjko.interfaces import AbstractStepInfo, Record, SnapshotFormat
+from kjko.interfaces import Record, SnapshotFormat
 from kjko.observe import Start
 from kjko.observe.start import time_of
 from kjko.problem import Problem
@@ -92,10 +92,10 @@ class Writer:
         path = self.folder / PASSAGES
         return path.exists() and forget_passages(path, step) < step
 
-    def passage(self, step: int, info: AbstractStepInfo) -> None:
-        """What a step did to phase space, for methods that tell."""
-        if info.passage is not None:
-            append_passage(self.folder / PASSAGES, step, info.passage)
+    def passage(self, step: int, passage: Any) -> None:
+        """What a step did to phase space, for methods that tell: a `Passage`, or None."""
+        if passage is not None:
+            append_passage(self.folder / PASSAGES, step, passage)
 
     def snapshot(self, state: State) -> None:
         """The particles (at most 100,000, the same at all times), the fields, and the histograms of
