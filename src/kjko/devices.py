@@ -94,7 +94,9 @@ def alike(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _on_each(function: Callable[..., Any], args: tuple[Any, ...], spec: PartitionSpec) -> Any:
-    """By each device, of arguments and to a result that are put by the `spec`."""
+    """By each device, of arguments and to a result that are put by the `spec`. Nothing of it is
+    compiled as one with what is around it, which is other on one device than on several.
+    """
     held, of_function = eqx.partition(function, eqx.is_array)
     arrays, others = eqx.partition(args, eqx.is_array)
     rest = []
