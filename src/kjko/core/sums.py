@@ -76,7 +76,7 @@ def by_block(function: Callable[[Any], Any], rows: Any, fewest: int = 1) -> Any:
 
 
 def of_blocks(function: Callable[[Any], Any], rows: Any) -> Any:
-    """Σ function(block of rows) over the blocks: of counts, deposits and gradients. Of one block
+    """Σ function(block of rows) over the blocks: of counts and deposits. Of one block
     where there are no several devices.
     """
     if not in_use():
@@ -87,7 +87,7 @@ def of_blocks(function: Callable[[Any], Any], rows: Any) -> Any:
 def mean(
     values: Float[Array, "n ..."], where: Bool[Array, " n"] | None = None
 ) -> Float[Array, "..."]:
-    """The mean of values[i], of all or of some."""
+    """The mean of values[i]; of numbers, also of some."""
     if where is None:
         return total(values) / len(values)
     return total(jnp.where(where, values, 0.0)) / jnp.sum(where)

@@ -161,7 +161,9 @@ class Writer:
 
 
 def _fractions(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Of the particles in each bin of each coordinate; the end bins reach to infinity."""
+    """Of the particles in each bin of each coordinate; the end bins reach to infinity. By numpy:
+    the process that writes has them to itself; `kjko.observe.bins.histogram` is of all devices.
+    """
     ends = edges[:, [0, -1]]
     counts = [
         np.histogram(z.clip(*end), bins=bins)[0]
