@@ -25,7 +25,7 @@ from kjko.described import BUILT_ON, PLAIN, OnHost, Unknown, describe, name_of, 
 
 PATIENCE = 3600  # seconds
 BY_CONTEXT = ["algsimp", "transpose-folding"]  # A / b or A · (1 / b), and ABᵀ, by what is beside it
-FEW = 100_000  # particles: what is done to more is worth the compiler's time
+FEW = 30_000  # particles: what is done to more is worth the compiler's time
 DIGEST, LENGTH = 32, 8  # bytes at the beginning of a file: SHA-256 of the rest, and of the result
 
 Kept = tuple[Callable, Any]  # what maps arrays to arrays, and what it gives but for its numbers

@@ -41,7 +41,7 @@ class Dense(AbstractDesign):
         return self.matrix @ c
 
     def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        return self.matrix.T @ r
+        return r @ self.matrix
 
     def _diagonal(self, ridge: Float[Array, ""]) -> Float[Array, " p"]:
         return ridge * self.weight + self.floor

@@ -88,8 +88,10 @@ class Ridges(AbstractStored, AbstractTrainableBasis):
         y, z = self._inputs(x, v)
         in_v = self.weight[:, y.size :] / self.quadratics.scales.v_width[None]
         s = jnp.tanh(self.weight @ jnp.concatenate([y, z]) + self.bias)
-        s1 = (1 - s * s) * c[q : q + k]
-        return slope + s1 @ in_v, curvature + (in_v * (-2 * s * s1)[:, None]).T @ in_v
+        s1 = 1 - s * s
+        first = c[q : q + k, None] * in_v
+        second = first[:, :, None] * in_v[:, None]
+        return slope + s1 @ first, curvature + jnp.tensordot(-2 * s * s1, second, 1)
 
     def design(
         self, stage: Stage, slope: Float[Array, "n d"], curvature: Float[Array, "n d d"]

@@ -252,17 +252,16 @@ class SplineDesign(AbstractDesign):
 
         def add(totals, block):
             rows, left, right = block
-            products = left[:, :, None] * right[:, None, :]
-            return totals.at[rows].add(products.reshape(size, p * q)), None
+            return totals.at[rows].add(left[:, :, None] * right[:, None, :]), None
 
-        totals = jnp.zeros((d * n_x * n_v, p * q), of_x.dtype)
+        totals = jnp.zeros((d * n_x * n_v, p, q), of_x.dtype)
         totals, _ = jax.lax.scan(add, totals, (blocks(number), blocks(of_x), blocks(of_v)))
         return totals.reshape(d, n_x, n_v, p, q)
 
     def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
         of_cells = self._sum_over_cells(r[:, None, None] * self.of_x, self.of_v)
         tables = _gathered(of_cells.reshape(len(of_cells), -1), _table_index(self.table))
-        return jnp.concatenate([self.cross.T @ r, tables.ravel()])
+        return jnp.concatenate([r @ self.cross, tables.ravel()])
 
     def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
         q = self.cross.shape[1]

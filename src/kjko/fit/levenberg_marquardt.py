@@ -261,7 +261,7 @@ class _Values(eqx.Module):
         smoothing = SMOOTHING * jnp.minimum(sums.mean(self.condition.right[fitted] ** 2) / rough, 1)
         normal = (matrix * robust[:, None]).T @ matrix / missing.size
         normal += smoothing * bent.T @ bent / bend.size
-        right = (matrix * robust[:, None]).T @ missing / missing.size
+        right = (robust * missing) @ matrix / missing.size
         right -= smoothing * bend @ bent / bend.size
         return _System(normal, right, size, robust, smoothing)
 

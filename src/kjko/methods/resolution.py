@@ -36,7 +36,7 @@ ITERATIONS, NEWTON = 3, 6  # of the projection, at most, and of what is filled
 TOLERANCE = 1e-2  # of the projection: the last change, relative to the first solution
 RIDGE = 1e-5  # of functions scaled to unit mean square
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of
-PARTICLES = 50_000  # on which coefficients are found
+PARTICLES = 12_000  # on which coefficients are found: more of them make nothing better
 LARGEST_RATIO = math.exp(3.0)  # of f∞/f: a particle whose log f is far too low would be all of it
 SLABS = 16  # of x, along each coordinate
 
@@ -179,7 +179,7 @@ def resolution(
     """What collisions over a `time` do to log f at the particles of a stage; and log f after it.
 
     Functions are fitted with a `ridge`. Where the equilibrium is known, voids are filled.
-    Coefficients are found on 50,000 particles at most. The mean of log f, and with it the free
+    Coefficients are found on 12,000 particles at most. The mean of log f, and with it the free
     energy, is not raised.
     """
     bath, potential = stage.bath, stage.potential
@@ -303,7 +303,7 @@ def filling(
 
     def better(_, c):
         now = ratio * jnp.exp(jnp.clip(-functions @ c, -2.0, 2.0))
-        step = _solve(_normal(functions, now), functions.T @ now / n - means)
+        step = _solve(_normal(functions, now), now @ functions / n - means)
         return c + step / jnp.maximum(1.0, jnp.max(jnp.abs(functions @ step)))
 
     c = jax.lax.fori_loop(0, NEWTON, better, jnp.zeros_like(means))
