@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from kjko.core import Particles as Particles
     from kjko.core import State as State
     from kjko.devices import several as several
+    from kjko.ensembles import ensemble as ensemble
     from kjko.fit import Adam as Adam
     from kjko.fit import GaussNewton as GaussNewton
     from kjko.fit import LevenbergMarquardt as LevenbergMarquardt
@@ -101,6 +102,7 @@ _HOME = {
     "controls": ("Affine", "AffineInTime", "Gradient", "InTime", "MLP", "Periodic"),
     "core": ("Box", "Mesh", "Particles", "State"),
     "devices": ("several",),
+    "ensembles": ("ensemble",),
     "fit": ("Adam", "GaussNewton", "LevenbergMarquardt", "Newton"),
     "flow": ("Ampere", "Driven", "External", "Magnetic", "Poisson", "Sum", "Uniform"),
     "flow.potentials": (

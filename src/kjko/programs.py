@@ -136,25 +136,34 @@ def _whole(function: Callable, args: tuple[Any, ...], of_leaves: Callable, resul
     """The function itself, but for arguments like these by the program."""
     numbers, others = eqx.partition(rebuild(result), eqx.is_array)
     structure_out = jax.tree.structure(numbers)
-    structure, arrays, statics = _parts(args)
-    kinds = [jax.typeof(array) for array in arrays]
+    kind = Kind(args)
 
     def call(*args):
-        structure_now, arrays, statics_now = _parts(args)
-        alike = structure_now == structure and len(statics) == len(statics_now)
-        alike = alike and all(map(_same, statics, statics_now))
-        if not alike or [jax.typeof(array) for array in arrays] != kinds:
+        now = Kind(args)
+        if now != kind:
             return function(*args)
-        return eqx.combine(jax.tree.unflatten(structure_out, of_leaves(arrays)), others)
+        return eqx.combine(jax.tree.unflatten(structure_out, of_leaves(now.arrays)), others)
 
     return call
 
 
-def _parts(args: tuple[Any, ...]) -> tuple[Any, list[Any], list[Any]]:
-    """The structure, the arrays and the other leaves."""
-    leaves, structure = jax.tree.flatten(args)
-    arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
-    return structure, arrays, [leaf for leaf in leaves if not eqx.is_array(leaf)]
+class Kind:
+    """What a pytree is but for the numbers in its `arrays`."""
+
+    def __init__(self, tree: Any):
+        leaves, self.structure = jax.tree.flatten(tree)
+        self.arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
+        self.types = [jax.typeof(array) for array in self.arrays]
+        self.others = [leaf for leaf in leaves if not eqx.is_array(leaf)]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Kind)
+            and self.structure == other.structure
+            and self.types == other.types
+            and len(self.others) == len(other.others)
+            and all(map(_same, self.others, other.others))
+        )
 
 
 def _same(one: Any, other: Any) -> bool:

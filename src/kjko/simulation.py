@@ -51,10 +51,8 @@ def evolve(
     Raises NumericalFailure at the step that went wrong; the states yielded before it are good.
     """
     start = time.perf_counter()
-    if int(state.step) == 0:
-        state = method.learn(problem, state, steps)
-    state = state.shared_out()
-    step = program(take_step, problem, method, state, quick=_is_quick(method, state))
+    state = learned(problem, method, state, steps).shared_out()
+    step = program(take_step, problem, method, state, quick=is_quick(method, state))
     for _ in range(int(state.step), steps):
         state, info = step(problem, method, state)
         record = observer(state, info)
@@ -64,7 +62,12 @@ def evolve(
         start, before = time.perf_counter(), record
 
 
-def _is_quick(method: AbstractMethod, state: State) -> bool:
+def learned(problem: Problem, method: AbstractMethod, state: State, steps: int) -> State:
+    """The state with what the method learns before the first of `steps` steps."""
+    return method.learn(problem, state, steps) if int(state.step) == 0 else state
+
+
+def is_quick(method: AbstractMethod, state: State) -> bool:
     """Whether a step is products and sums, of not too many particles to be compiled in haste."""
     nodes = jax.tree.leaves(method, is_leaf=lambda node: isinstance(node, AbstractBasis))
     bases = [node for node in nodes if isinstance(node, AbstractBasis)]

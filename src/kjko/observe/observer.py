@@ -46,12 +46,16 @@ class Observer:
         the caller; None where a quantity has no meaning, or is not finite and none that a run is
         stopped for.
         """
-        record: Record = {"step": int(state.step), "time": time_of(state)}
         of = (self.observables, self.problem, state, info)
         is_first = info is None
         if is_first not in self._measure:
-            self._measure[is_first] = program(_measure, *of, quick=len(state.particles.v) <= FEW)
-        measured: Any = jax.device_get(at_hand(self._measure[is_first](*of)))
+            quick = len(state.particles.v) <= FEW
+            self._measure[is_first] = program(measure_all, *of, quick=quick)
+        return self.record(state, jax.device_get(at_hand(self._measure[is_first](*of))))
+
+    def record(self, state: State, measured: Any) -> Record:
+        """The record of a state by what `measure_all` has given, on the host."""
+        record: Record = {"step": int(state.step), "time": time_of(state)}
         with np.errstate(all="ignore"):  # what is not finite is for `check` to tell
             for each, values in zip(self.observables, measured, strict=True):
                 record |= each.record(self.problem, state, values)
@@ -62,10 +66,11 @@ class Observer:
 
 
 @eqx.filter_jit
-def _measure(
+def measure_all(
     observables: tuple[AbstractObservable, ...],
     problem: Problem,
     state: State,
     info: AbstractStepInfo | None,
 ) -> list[dict[str, Array]]:
+    """What each observable measures, in one compiled pass."""
     return [each.measure(problem, state, info) for each in observables]
