@@ -47,9 +47,16 @@ def ask_for(number: int) -> None:
     arithmetic does not depend on how many they are.
     """
     jax.config.update("jax_num_cpu_devices", number)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else one waits for the other's threads
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_max_isa" not in flags:  # no multiplication and addition in one
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_max_isa=AVX"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    return len(affinity(0))
 
 
 def in_use() -> bool:

@@ -1,8 +1,7 @@
 """Many small problems at once: seeds, or parameters, as the members of an ensemble."""
 
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from kjko.core import State
-from kjko.devices import in_use
+from kjko.devices import cores, in_use
 from kjko.interfaces import AbstractMethod, AbstractObservable, Record
 from kjko.observe import DEFAULT, NumericalFailure, Observer, Start, check
 from kjko.observe.observer import measure_all
@@ -33,46 +32,56 @@ def ensemble(
     """Solve problems that differ in numbers only, compiled once; yield (states, records) from the
     start on.
 
-    A member is a problem, its method and the state that it starts from. `states` is one whose
-    arrays, on the host, have the members as their first axis; `records` has for each member what
-    `kjko.simulate` gives, "seconds" its share of the time of all.
+    A member is a problem, its method and the state that it starts from. `states` is a `State` whose
+    arrays, on the host, have the members as their first axis: `jax.tree.map(lambda a: a[i],
+    states)` is that of member i, to go on from. `records` has for each member what `kjko.simulate`
+    gives, "seconds" its share of the time of all.
 
         starts = [method.init(problem, kjko.sample(law, 1000, s), 0.1, s) for s in range(32)]
         members = [(problem, method, start) for start in starts]
         for states, records in kjko.ensemble(members, end_time=2.0):
             print(np.std([record["free_energy"] for record in records]))
 
-    The cores of a processor each have a part of the members, one after another; any other device
-    has them all at once, by `jax.vmap`.
+    Each core of a processor takes a part of the members, one after another; any other device takes
+    all of them at once, by `jax.vmap`. What a method learns before the first step is learned by one
+    member after another.
 
     Raises ValueError for members that differ in more than numbers or in their steps, and where
     devices share particles; NumericalFailure as `kjko.simulate`, with the number of the member.
     """
     steps = _common_steps(members, end_time)
     observers = [Observer(Start(p, m, state.particles), observables) for p, m, state in members]
-    members = [(p, m, learned(p, m, state, steps)) for p, m, state in members]
-    records = [each(state, None) for each, (*_, state) in zip(observers, members, strict=True)]
+    _check_kinds([(each.observables, *of) for each, of in zip(observers, members, strict=True)])
+    records = [each(of[-1], None) for each, of in zip(observers, members, strict=True)]
     _check_each(records, None)
     yield _stacked([state for *_, state in members]), records
 
-    of = [(each.observables, *member) for each, member in zip(observers, members, strict=True)]
-    quick, first = is_quick(*members[0][1:]), int(members[0][2].step)
-    groups = [_stacked([of[i] for i in rows]) for rows in _groups(len(members))]
-    advance = program(_advance, *groups[0], quick=quick)
+    start, first = time.perf_counter(), int(members[0][-1].step)
+    of = [
+        (each.observables, problem, method, learned(problem, method, state, steps))
+        for each, (problem, method, state) in zip(observers, members, strict=True)
+    ]
+    groups = [_stacked([of[i] for i in rows]) for rows in _groups(len(members), _workers())]
+    advance = program(_advance, *groups[0], quick=is_quick(*of[0][2:]))
+    wide: bool = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+
+    def advanced(group):
+        with jax.enable_x64(wide):  # which each thread has for itself
+            return jax.block_until_ready(advance(*group))
+
     with ThreadPoolExecutor(len(groups)) as pool:
         for _ in range(first, steps):
-            start, before = time.perf_counter(), records
-            done = list(pool.map(lambda group: jax.block_until_ready(advance(*group)), groups))
+            before, done = records, list(pool.map(advanced, groups))
             groups = [(*group[:3], state) for group, (state, _) in zip(groups, done, strict=True)]
             states, measured = _joined(done, len(members))
             records = [
-                each.record(*jax.tree.map(lambda leaf, i=i: leaf[i], (states, measured)))
-                for i, each in enumerate(observers)
+                each.record(*_member(i, (states, measured))) for i, each in enumerate(observers)
             ]
             seconds = (time.perf_counter() - start) / len(members)
             records = [record | {"seconds": seconds} for record in records]
             _check_each(records, before)
             yield states, records
+            start = time.perf_counter()
 
 
 @eqx.filter_jit
@@ -100,15 +109,10 @@ def _common_steps(members: Sequence[Member], end_time: float) -> int:
         raise ValueError("members: expected one or more, got none")
     if in_use():
         raise ValueError("members: they are not shared out among devices; leave kjko.several")
-    kind, (*_, first) = Kind(members[0]), members[0]
-    for number, member in enumerate(members):
-        if Kind(member) != kind:
-            raise ValueError(
-                f"members: expected all to differ in numbers only, got member {number} with another"
-                " kind of problem, method or state than the first"
-            )
+    *_, first = members[0]
+    for number, (*_, state) in enumerate(members):
         for name in ("step", "time_step"):
-            own, common = (float(getattr(state, name)) for state in (member[2], first))
+            own, common = (float(getattr(each, name)) for each in (state, first))
             if own != common:
                 raise ValueError(
                     f"members: expected the same {name} in all states, got {own:g} in member"
@@ -117,25 +121,55 @@ def _common_steps(members: Sequence[Member], end_time: float) -> int:
     return number_of_steps(end_time, step_length(first))
 
 
-def _groups(number: int) -> list[Int[np.ndarray, " size"]]:
-    """The members of each core; all of them on another device. The last ones are done more than
-    once where that gives each core as many.
+def _check_kinds(members: Sequence[tuple[Any, Problem, AbstractMethod, State]]) -> None:
+    """Raise ValueError for the first that differs from the first of all in more than numbers."""
+    parts = ("observables", "problem", "method", "state")
+    for number, member in enumerate(members):
+        for name, own, common in zip(parts, member, members[0], strict=True):
+            if Kind(_on_host(own)) != Kind(_on_host(common)):
+                raise ValueError(
+                    f"members: expected all to differ in numbers only, got another kind of {name}"
+                    f" in member {number} than in the first"
+                )
+
+
+def _on_host(tree: Any) -> Any:
+    """With arrays of numpy, which are not weakly typed."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf) if eqx.is_array(leaf) else leaf, tree)
+
+
+def _workers() -> int:
+    """The threads that take members: one for each core, or one for another device."""
+    return cores() if jax.default_backend() == "cpu" else 1
+
+
+def _groups(number: int, workers: int) -> list[Int[np.ndarray, " size"]]:
+    """The members that each worker takes. The last one is taken more than once where that gives
+    each worker as many.
     """
-    cores = len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" else 1
-    size = -(-number // min(cores, number))
+    size = -(-number // min(workers, number))
     parts = -(-number // size)
     return list(np.minimum(np.arange(parts * size), number - 1).reshape(parts, size))
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
-    """One whose arrays have the trees as their first axis."""
+    """The trees as one, whose arrays have them as their first axis."""
+    return _merged(np.stack, trees)
+
+
+def _joined(groups: Sequence[Any], number: int) -> Any:
+    """The first `number` members of stacked groups as one, on the host."""
+    return _merged(lambda leaves: np.concatenate(leaves)[:number], groups)
+
+
+def _merged(merge: Callable[[Sequence[np.ndarray]], np.ndarray], trees: Sequence[Any]) -> Any:
     arrays, (others, *_) = zip(*(eqx.partition(tree, eqx.is_array) for tree in trees), strict=True)
-    return eqx.combine(jax.tree.map(lambda *leaves: np.stack(leaves), *arrays), others)
+    merged = jax.tree.map(lambda *leaves: merge(leaves), *jax.device_get(arrays))
+    return eqx.combine(merged, others)
 
 
-def _joined(parts: Sequence[Any], number: int) -> Any:
-    """The first `number` of the members that the parts are of, on the host."""
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:number], *jax.device_get(parts))
+def _member(number: int, stacked: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[number] if eqx.is_array(leaf) else leaf, stacked)
 
 
 def _check_each(records: Sequence[Record], before: Sequence[Record] | None) -> None:

@@ -1,6 +1,5 @@
 """What it takes to say how a result came about."""
 
-import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -18,14 +17,13 @@ def manifest(case: dict[str, Any]) -> dict[str, Any]:
     packages = ("kinetic-jko", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "h5py")
     import jax
 
-    from kjko.devices import number_in_use
+    from kjko.devices import cores, number_in_use
 
-    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
     return {
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         "device": jax.devices()[0].device_kind,
         "devices": number_in_use(),
-        "threads": len(affinity(0)),
+        "threads": cores(),
         "precision": case["solver"]["precision"],
         "seed": case["particles"]["seed"],
         "git_commit": _git_commit(),
