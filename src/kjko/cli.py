@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from kjko.streams import lossy_output, silence
 
 BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT = 2, 3, 4, 5
 HALF = 500  # of the letters of a message
+OTHERS_FIRST = 5  # seconds
 
 app = typer.Typer(
     help="Density, entropy and free energy of kinetic equations.",
@@ -533,10 +535,15 @@ def _exit_code(error: Exception) -> int | None:
 
 def _leave_the_others(code: int) -> None:
     """End at once if this is one of several processes: the others may wait for this one, which
-    would else wait for them.
+    would else wait for them. The end of the first one aborts the others, which may be about to
+    refuse the same: it lets them go first.
     """
     if _has_joined():
+        from kjko.hosts import is_writer
+
         sys.stderr.flush()
+        if is_writer():
+            time.sleep(OTHERS_FIRST)
         os._exit(code)
 
 
