@@ -163,6 +163,7 @@ def _joined(groups: Sequence[Any], number: int) -> Any:
 
 
 def _merged(merge: Callable[[Sequence[np.ndarray]], np.ndarray], trees: Sequence[Any]) -> Any:
+    """One tree, whose arrays are merged of those of all, and whose other leaves are the first's."""
     arrays, (others, *_) = zip(*(eqx.partition(tree, eqx.is_array) for tree in trees), strict=True)
     merged = jax.tree.map(lambda *leaves: merge(leaves), *jax.device_get(arrays))
     return eqx.combine(merged, others)

@@ -36,7 +36,7 @@ ITERATIONS, NEWTON = 3, 6  # of the projection, at most, and of what is filled
 TOLERANCE = 1e-2  # of the projection: the last change, relative to the first solution
 RIDGE = 1e-5  # of functions scaled to unit mean square
 LARGEST = 1.0  # of |g − ĝ| that a particle's share is taken of
-PARTICLES = 12_000  # on which coefficients are found: more of them make nothing better
+PARTICLES = 12_000  # on which coefficients are found: more of them make little better
 LARGEST_RATIO = math.exp(3.0)  # of f∞/f: a particle whose log f is far too low would be all of it
 SLABS = 16  # of x, along each coordinate
 
