@@ -220,6 +220,12 @@ class AbstractDesign(eqx.Module):
         """Mᵀ w M / Σw, in the form that `factor` takes; may be added and scaled."""
 
     @abc.abstractmethod
+    def normal(
+        self, c: Float[Array, " p"], weights: Float[Array, " n"], gram: Any
+    ) -> Float[Array, " p"]:
+        """Mᵀ w M c / Σw, by the Gram matrix of these weights if that is whole."""
+
+    @abc.abstractmethod
     def factor(self, gram: Any, ridge: Float[Array, ""]) -> Any:
         """A factor of Mᵀ w M / Σw + ridge R, or of its diagonal blocks: a pytree of arrays."""
 

@@ -170,15 +170,17 @@ def test_normal_equations(case, double):
     def ours(ridge):
         design = basis.design(stage, slope, curvature)
         right = design.transpose(weights * random(n))
-        found = design.solve(design.factor(design.gram(weights), ridge), right)
+        gram = design.gram(weights)
+        found = design.solve(design.factor(gram, ridge), right)
         penalty = dense_penalty(design, basis.size, ridge) + held(design, basis.size)
-        return right, found, penalty
+        return right, found, penalty, design.normal(right, weights, gram)
 
     normal = matrix.T @ (np.asarray(weights / weights.sum())[:, None] * matrix)
     blocks = without_coupling(normal, basis)
     assert (case[1] == 1) == (np.abs(normal - blocks).max() < 1e-3 * np.abs(normal).max())
     for ridge in (1e-3, 10.0):
-        right, found, penalty = ours(jnp.asarray(ridge))
+        right, found, penalty, image = ours(jnp.asarray(ridge))
+        np.testing.assert_allclose(image, normal @ right, atol=1e-12 * np.abs(image).max())
         expected = np.linalg.solve(blocks + penalty, right)
         np.testing.assert_allclose(found, expected, atol=1e-7 * np.abs(expected).max())
         error = (blocks + penalty) @ found - right

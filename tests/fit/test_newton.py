@@ -387,9 +387,9 @@ def test_a_candidate_that_overflows_is_passed_over(broken, monkeypatch):
     design, g = dense_problem(0)
     plain, starts = newton_module.solve, []
 
-    def solve_or_overflow(design, weights, ridge, factor, right, start):
+    def solve_or_overflow(design, weights, gram, ridge, factor, right, start):
         jax.debug.callback(lambda c: starts.append(np.abs(c).max()), start)
-        solution = plain(design, weights, ridge, factor, right, start)
+        solution = plain(design, weights, gram, ridge, factor, right, start)
         return jnp.where(jnp.abs(ridge / broken - 1) < 0.1, 1e25, solution)
 
     monkeypatch.setattr(newton_module, "solve", solve_or_overflow)
@@ -452,14 +452,15 @@ def test_solve(double):
     @jax.jit
     def ours(ridge):
         right = design.transpose(weights * condition.right) / 400
-        factor = design.factor(design.gram(weights), ridge)
+        gram = design.gram(weights)
+        factor = design.factor(gram, ridge)
         identity = jnp.eye(zero.size)
         matrix = jax.vmap(design.apply, out_axes=1)(identity)
         penalty = jax.vmap(lambda c: design.penalty(c, ridge))(identity)
-        once = solve(design, weights, ridge, factor, right)
+        once = solve(design, weights, gram, ridge, factor, right)
         fine = once
         for _ in range(3):
-            fine = solve(design, weights, ridge, factor, right, fine)
+            fine = solve(design, weights, gram, ridge, factor, right, fine)
         return matrix, penalty, right, design.solve(factor, right), once, fine
 
     for ridge in (1e-5, 10.0):

@@ -52,6 +52,11 @@ class Dense(AbstractDesign):
     def gram(self, weights: Float[Array, " n"]) -> Float[Array, "p p"]:
         return (self.matrix * weights[:, None]).T @ self.matrix / sums.total(weights)
 
+    def normal(
+        self, c: Float[Array, " p"], weights: Float[Array, " n"], gram: Float[Array, "p p"]
+    ) -> Float[Array, " p"]:
+        return gram @ c
+
     def factor(self, gram: Float[Array, "p p"], ridge: Float[Array, ""]) -> Any:
         return cho_factor(gram + jnp.diag(self._diagonal(ridge)))[0]
 

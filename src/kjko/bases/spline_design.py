@@ -1,6 +1,7 @@
 """The normal equations of tensor-product splines: local, so banded, so cheap."""
 
-from functools import lru_cache, partial
+import functools
+from collections.abc import Callable
 from itertools import combinations_with_replacement
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from kjko.core import sums
 from kjko.interfaces import AbstractDesign
 
 ORDER = 4  # B-splines of degree three that do not vanish in a cell
+NEAR, HERE = 2 * ORDER - 1, ORDER - 1  # of the offsets of those that share one, and which is zero
 PAIR = {pair: i for i, pair in enumerate(combinations_with_replacement(range(ORDER), 2))}
 SMOOTHER_IN_V = 10.0  # weight of the differences along v against those along x
 FLOOR = 1e-9  # of the penalty, against the mean square of a column: fixes what two pairs share
@@ -87,53 +89,48 @@ def _transposed(differences: Float[Array, "d j k"], axis: int) -> Float[Array, "
     return -jnp.diff(jnp.pad(differences, pad), n=ORDER - 1, axis=axis)
 
 
-@lru_cache
+@functools.lru_cache
 def _penalty_bands(table: Table) -> Float[np.ndarray, "two m"]:
     """R and I in the form of `Gram.bands`, for one S."""
     in_x, in_v = table.differences()
     columns, n_v = table.shape
-    rough, one = np.zeros((2, columns, ORDER, n_v, 2 * ORDER - 1))
-    for a in range(ORDER):
-        rows = np.arange(columns if table.periodic else columns - a)
-        rough[rows, a, :, ORDER - 1] += in_x[rows, (rows + a) % columns][:, None]
-    for b in range(1 - ORDER, ORDER):
-        rows = np.arange(max(0, -b), n_v - max(0, b))
-        rough[:, 0, rows, b + ORDER - 1] += in_v[rows, rows + b][None]
-    one[:, 0, :, ORDER - 1] = 1
+    rough, one = np.zeros((2, NEAR, NEAR, columns, n_v))
+    for a in range(NEAR):
+        rows = np.arange(columns)
+        other = rows + a - HERE
+        there = (other >= 0) & (other < columns) | table.periodic
+        rough[a, HERE, rows[there]] += in_x[rows[there], other[there] % columns][:, None]
+    for b in range(NEAR):
+        rows = np.arange(max(0, HERE - b), n_v - max(0, b - HERE))
+        rough[HERE, b, :, rows] += in_v[rows, rows + b - HERE][:, None]
+    one[HERE, HERE] = 1
     return np.stack([rough.ravel(), one.ravel()])
 
 
-@lru_cache
+@functools.lru_cache
 def _block_index(table: Table) -> Int[np.ndarray, "m two w w"]:
     """Where in a band, followed by a zero, the entries of the diagonal and upper blocks are."""
     columns, n_v = table.shape
     blocks = table.order.reshape(-1, table.width)
-    band = np.arange(columns * ORDER * n_v * (2 * ORDER - 1))
-    band = band.reshape(columns, ORDER, n_v, 2 * ORDER - 1)
+    band = np.arange(NEAR**2 * columns * n_v).reshape(NEAR, NEAR, columns, n_v)
 
     def between(first, second):
         """Entries that couple the columns `first` (m × w) with `second`."""
         j, j_other = first[:, :, None, None, None], second[:, None, None, :, None]
         k, k_other = np.arange(n_v)[:, None, None], np.arange(n_v)[None, None, :]
-        ahead, back = j_other - j, j - j_other
+        a, b = j_other - j + HERE, k_other - k + HERE
         if table.periodic:
-            ahead, back = ahead % columns, back % columns
-        b = k_other - k + ORDER - 1
-        near_v = (b >= 0) & (b < 2 * ORDER - 1)
-        is_ahead, is_back = (ahead >= 0) & (ahead < ORDER), (back > 0) & (back < ORDER)
-        b_inside = np.where(near_v, b, 0)
-        forward = band[j, np.where(is_ahead, ahead, 0), k, b_inside]
-        mirrored = np.where(near_v, 2 * ORDER - 2 - b, 0)
-        backward = band[j_other, np.where(is_back, back, 0), k_other, mirrored]
-        entry = np.where(is_ahead, forward, np.where(is_back, backward, band.size))
-        entry = np.where(near_v, entry, band.size)
+            a = a % columns
+        is_near = (a >= 0) & (a < NEAR) & (b >= 0) & (b < NEAR)
+        inside = np.where(is_near, a, 0), np.where(is_near, b, 0)
+        entry = np.where(is_near, band[*inside, j, k], band.size)
         return entry.reshape(len(first), table.width * n_v, -1)
 
     entries = [between(blocks, blocks), between(blocks, np.roll(blocks, -1, axis=0))]
     return np.stack(entries, axis=1).astype(np.int32)  # one array for both precisions
 
 
-@lru_cache
+@functools.lru_cache
 def _table_index(table: Table) -> Int[np.ndarray, "columns k 16"]:
     """For each coefficient the places, in flat sums over (cell, spline in x, spline in v), of the
     16 that add up to it; the length of these sums, where a zero follows, for none.
@@ -149,32 +146,6 @@ def _table_index(table: Table) -> Int[np.ndarray, "columns k 16"]:
     return entry.reshape(columns, n_k, ORDER**2).astype(np.int32)
 
 
-@lru_cache
-def _index_in_v(table: Table) -> Int[np.ndarray, "k b r"]:
-    """The same for the entry of the coefficients k and k + b − 3 in v, in flat sums over (cell,
-    pair of splines).
-    """
-    n_v = table.cells[1]
-    index = np.full((n_v + ORDER - 1, 2 * ORDER - 1, ORDER), n_v * len(PAIR), np.int32)
-    for r in range(ORDER):
-        for s in range(ORDER):
-            of_pair = PAIR[min(r, s), max(r, s)] + len(PAIR) * np.arange(n_v)
-            index[r : r + n_v, s - r + ORDER - 1, r] = of_pair
-    return index
-
-
-@lru_cache
-def _index_in_x(table: Table) -> Int[np.ndarray, "columns a p"]:
-    """The same in x, for the entry of a column and the one that is `a` later."""
-    columns = np.arange(table.shape[0])
-    none = table.cells[0] * len(PAIR)
-    index = np.full((columns.size, ORDER, ORDER), none, np.int32)
-    for (p, q), pair in PAIR.items():
-        cell = table.cells_of(columns - p)
-        index[:, q - p, p] = np.where(cell >= 0, cell * len(PAIR) + pair, none)
-    return index
-
-
 def _gathered(
     values: Float[Array, "... m"], index: Int[np.ndarray, "... terms"]
 ) -> Float[Array, "..."]:
@@ -183,15 +154,48 @@ def _gathered(
     return jnp.sum(jnp.pad(values, pad)[..., index], axis=-1)
 
 
-def _band(table: Table, local: Float[Array, "d i l x v"]) -> Float[Array, "d columns a k b"]:
-    """Sums over the cells: the entry of column j, k with column j + a, k + b − 3.
+def _band(table: Table, local: Float[Array, "d i l x v"]) -> Float[Array, "d m"]:
+    """Sums over the cells, of each S in one row: a × b × columns × k entries, of column j, k with
+    column j + a − 3, k + b − 3.
 
     `local`: for each cell the sums of products of the splines p ≤ q in x and in v.
     """
-    d, n_x, n_v, pairs, _ = local.shape
-    of_v = jnp.moveaxis(local, 2, 3).reshape(d, n_x * pairs, n_v * pairs)
-    of_v = _gathered(of_v, _index_in_v(table))
-    return jnp.moveaxis(_gathered(jnp.moveaxis(of_v, 1, -1), _index_in_x(table)), (1, 2), (-2, -1))
+
+    def in_v(r, values):
+        return jnp.pad(values, [(0, 0)] * 3 + [(r, ORDER - 1 - r)])
+
+    def in_x(p, values):
+        if table.periodic:
+            return jnp.roll(values, p, axis=-2)
+        return jnp.pad(values, [(0, 0)] * 2 + [(p, ORDER - 1 - p), (0, 0)])
+
+    of_v = _by_offset(in_v, jnp.moveaxis(local, (4, 3), (0, 1)))
+    band = _by_offset(in_x, jnp.moveaxis(of_v, 1, 0))
+    return jnp.moveaxis(band, 2, 0).reshape(len(local), -1)
+
+
+def _by_offset(
+    placed: Callable[[int, Array], Array], of_pairs: Float[Array, "pairs ..."]
+) -> Float[Array, "offsets ..."]:
+    """For each offset b the sum over r of the pair of splines (r, r + b − 3), `placed` by r."""
+    rows = []
+    for offset in range(1 - ORDER, ORDER):
+        firsts = range(max(0, -offset), min(ORDER, ORDER - offset))
+        pairs = (PAIR[min(r, r + offset), max(r, r + offset)] for r in firsts)
+        terms = (placed(r, of_pairs[pair]) for r, pair in zip(firsts, pairs, strict=True))
+        rows.append(functools.reduce(jnp.add, terms))
+    return jnp.stack(rows)
+
+
+def _times(table: Table, band: Float[Array, " m"], c: Float[Array, " p"]) -> Float[Array, " p"]:
+    """The product of a band, see `_band`, with the coefficients of one S."""
+    columns, n_v = table.shape
+    near = np.arange(NEAR)[:, None] - HERE + np.arange(columns)
+    near = near % columns if table.periodic else np.clip(near, 0, columns - 1)
+    rows = jnp.pad(c.reshape(table.shape)[near], ((0, 0), (0, 0), (HERE, HERE)))
+    band = band.reshape(NEAR, NEAR, columns, n_v)
+    terms = [band[:, b] * rows[:, :, b : b + n_v] for b in range(NEAR)]
+    return jnp.sum(functools.reduce(jnp.add, terms), axis=0).ravel()
 
 
 class Gram(NamedTuple):
@@ -230,10 +234,17 @@ class SplineDesign(AbstractDesign):
     def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
         q = self.cross.shape[1]
         tables = self.table.extend(c[q:].reshape(self._shape))
-        window = partial(jax.lax.dynamic_slice, slice_sizes=(ORDER, ORDER))
+        window = functools.partial(jax.lax.dynamic_slice, slice_sizes=(ORDER, ORDER))
         windows = jax.vmap(jax.vmap(window), in_axes=(None, 0))(tables, self.cell)
         of_pairs = jnp.einsum("nkj,nkji,nki->n", self.of_x, windows, self.of_v)
         return self.cross @ c[:q] + of_pairs
+
+    def normal(
+        self, c: Float[Array, " p"], weights: Float[Array, " n"], gram: Gram
+    ) -> Float[Array, " p"]:
+        if self.cell.shape[1] > 1:  # the Gram matrix lacks what couples the pairs
+            return self.transpose(weights * self.apply(c)) / sums.total(weights)
+        return _times(self.table, gram.bands[0], c)
 
     def _sum_over_cells(
         self, of_x: Float[Array, "n d p"], of_v: Float[Array, "n d q"]
@@ -274,9 +285,9 @@ class SplineDesign(AbstractDesign):
         first, second = np.triu_indices(ORDER)
         in_x = weights[:, None, None] * self.of_x[..., first] * self.of_x[..., second]
         in_v = self.of_v[..., first] * self.of_v[..., second]
-        bands = _band(self.table, self._sum_over_cells(in_x, in_v))
+        local = self._sum_over_cells(in_x, in_v)
         cross = (self.cross * weights[:, None]).T @ self.cross
-        return Gram(cross, bands.reshape(len(bands), -1))
+        return Gram(cross, _band(self.table, local))
 
     def factor(self, gram: Gram, ridge: Float[Array, ""]) -> Any:
         """Of the diagonal blocks, the cross products and each pair, with a larger floor."""

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kjko.core import sums
 from kjko.interfaces import AbstractDesign
 
 MOST = 40  # iterations
@@ -16,6 +15,7 @@ TOLERANCE = 1e-3  # the residual's, relative
 def solve(
     design: AbstractDesign,
     weights: Float[Array, " n"],
+    gram: Any,
     ridge: Float[Array, ""],
     factor: Any,
     right: Float[Array, " p"],
@@ -30,9 +30,7 @@ def solve(
     """
 
     def normal(c):
-        return design.transpose(weights * design.apply(c)) / sums.total(weights) + design.penalty(
-            c, ridge
-        )
+        return design.normal(c, weights, gram) + design.penalty(c, ridge)
 
     left = right if start is None else right - normal(start)
     enough = (TOLERANCE if tolerance is None else tolerance) ** 2 * (left @ left)

@@ -175,7 +175,7 @@ def choose_ridge(
         number, before, _, last, best = carry
         ridge = ridges[number]
         factor = design.factor(gram, ridge)
-        c = solve(design, weights, ridge, factor, right, last)
+        c = solve(design, weights, gram, ridge, factor, right, last)
         error, slope = held_out(c, -design.solve(factor, design.penalty(c, ridge)))
         finite = jnp.isfinite(error)
         better = finite & (error <= best[2])

@@ -90,13 +90,14 @@ class SimplifiedNewton(eqx.Module):
         """
         weights = jnp.ones_like(self.condition.right)
         design = self.condition.linearise(where).with_penalty_of(self.linear)
-        factor = design.factor(design.gram(weights), self.ridge)
+        gram = design.gram(weights)
+        factor = design.factor(gram, self.ridge)
 
         def goes_well(at):
             return (at.gain > self.least) & (at.fraction == 1) & (at.count < self.iterations)
 
         def step(at):
-            return self._step(at, design, weights, factor)
+            return self._step(at, design, weights, gram, factor)
 
         one = jnp.ones_like(self.least)
         not_yet = start._replace(gain=jnp.full_like(self.least, jnp.inf), fraction=one)
@@ -104,11 +105,13 @@ class SimplifiedNewton(eqx.Module):
         is_old = (done.count > start.count + 1) | jnp.any(where != start.c)
         return done.c, is_old, done
 
-    def _step(self, at: At, design: AbstractDesign, weights: Float[Array, " n"], factor: Any) -> At:
+    def _step(
+        self, at: At, design: AbstractDesign, weights: Float[Array, " n"], gram: Any, factor: Any
+    ) -> At:
         """Halved until it lowers the objective, or is too short to lower it by enough."""
         slope = design.transpose(at.residual) / at.residual.size
         right = slope - self.linear.penalty(at.c, self.ridge)
-        direction = solve(design, weights, self.ridge, factor, right, tolerance=ROUGHLY)
+        direction = solve(design, weights, gram, self.ridge, factor, right, tolerance=ROUGHLY)
         before = self._objective(at.c, at.residual)
 
         def shorten(tried):

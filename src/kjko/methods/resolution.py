@@ -243,14 +243,15 @@ def projection(
     with the matrix of the least-squares fit, from which it starts.
     """
     ones, n = jnp.ones_like(g), g.size
-    factor = design.factor(design.gram(ones), ridge)
+    gram = design.gram(ones)
+    factor = design.factor(gram, ridge)
 
     def better(carry):
         c, explained, _, most, count = carry
         missing = 1 - jnp.exp(jnp.clip(explained - g, -5.0, LARGEST))
         missing = jnp.where(count == 0, g, missing)
         right = design.transpose(missing) / n - design.penalty(c, ridge)
-        change = solve(design, ones, ridge, factor, right)
+        change = solve(design, ones, gram, ridge, factor, right)
         of_change = design.apply(change)
         square = sums.mean(of_change**2)
         most = jnp.where(count == 0, square, most)
