@@ -1,12 +1,19 @@
 """Fixtures: the precisions. What is no fixture is in `problems`."""
 
 import os
+import tempfile
 
 import jax
 import pytest
 
-os.environ["KJKO_CACHE"] = "off"  # each process compiles what it tests
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if not WORKER:  # what one test or command has compiled is there for the others
+    CACHE = tempfile.TemporaryDirectory()
+    os.environ["KJKO_CACHE"] = CACHE.name
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA tells of each program that it reads
+jax.config.update("jax_compilation_cache_dir", os.environ["KJKO_CACHE"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 if WORKER and hasattr(os, "sched_setaffinity"):  # threads of two workers would wait for each other
     CORES = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {CORES[int(WORKER.removeprefix("gw")) % len(CORES)]})
@@ -32,3 +39,9 @@ def tolerance(request):
     """Both precisions, each with what an identity must hold to in it."""
     with jax.enable_x64(request.param == "double"):
         yield 1e-10 if request.param == "double" else 5e-4
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no worker is left with one at the end."""
+    longest = ("test_devices", "test_hosts", "test_sweeps", "test_history", "test_ensembles")
+    items.sort(key=lambda item: item.path.stem not in longest)

@@ -220,6 +220,25 @@ def plot(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
 
 
 @app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="file; default DIR/report.html, or report.html of several runs"),
+    ] = None,
+) -> None:
+    """Tell of a run, or compare several, on one HTML page that needs nothing beside it."""
+    with _exit_codes():
+        from kjko.report.page import write_report
+
+        for folder in folders:
+            _open(folder)
+        path = out or (folders[0] if len(folders) == 1 else Path()) / "report.html"
+        write_report(folders, path)
+        typer.echo(f"report: {path}")
+
+
+@app.command()
 def converge(
     case: CaseName,
     time_steps: Annotated[str, typer.Option(help="separated by commas")] = "0.2,0.1,0.05,0.025",
@@ -315,7 +334,7 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
         check_free(folder)
         _set_up_jax(case)
         result = verification.verify(case, folder)
-        typer.echo(result.table())
+        typer.echo(verification.keep(result, folder))
         typer.echo(f"figure: {verification.draw(case.title, result, folder)}")
 
 

@@ -11,6 +11,7 @@ from kjko.problem import Problem
 from kjko.reference.errors import KnownLaw, density_error, marginal_error
 from kjko.reference.gibbs import GibbsLaw, gibbs_law
 from kjko.reference.known import known_law
+from kjko.run.atomic import write_atomically
 from kjko.run.reader import Run, open_run
 
 SERIES = {  # of the series, by heading: each less the law's own
@@ -112,6 +113,12 @@ def _hold(law: KnownLaw, run: Run) -> Verification:
         density=np.array([density_error(law, t, s["x"], s["v"], s["log_f"]) for t, s in at]),
         note=AT_REST if isinstance(law, GibbsLaw) else "",
     )
+
+
+def keep(result: Verification, folder: Path) -> str:
+    """The table, which is left in folder/verify.txt for the report too."""
+    write_atomically(folder / "verify.txt", f"{result.table()}\n".encode())
+    return result.table()
 
 
 def draw(title: str, result: Verification, folder: Path) -> Path:

@@ -1,0 +1,1 @@
+"""Runs as one page to read, send and print: see `kjko.report.page`."""

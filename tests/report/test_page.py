@@ -1,0 +1,119 @@
+"""The page of a run: what it tells, and that it needs nothing else."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from commands import kjko, line
+from run_folders import series, small_case, write_series
+
+from kjko import cases
+from kjko.case import load
+from kjko.report.equation import equation
+from kjko.report.page import write_report
+from kjko.run import loop
+
+LARGEST = 2_000_000  # bytes
+
+
+class Page(HTMLParser):
+    """The text of a page, its pictures and all that it would fetch."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.words, self.pictures, self.tags, self.fetched = [], [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        given = dict(attrs)
+        if tag == "img":
+            self.pictures.append((given["src"], given["alt"]))
+        self.fetched += [given[key] for key in ("src", "href", "srcset") if key in given]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two that differ in ε and Δt alone."""
+    folder = tmp_path_factory.mktemp("runs")
+    loop.start(small_case(), folder / "one")
+    loop.start(small_case("problem.collision_rate=0.25", "solver.time_step=0.2"), folder / "two")
+    return folder
+
+
+def report(*folders: Path) -> Page:
+    path = folders[0] / "report.html"
+    write_report(folders, path)
+    assert path.stat().st_size < LARGEST
+    page = Page(path)
+    assert all(address.startswith("data:image/webp;base64,") for address in page.fetched)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    return page
+
+
+def test_of_one_run(runs):
+    page, last = report(runs / "one"), series(runs / "one")[-1]
+    assert "∂ₜf + v·∇ₓf + (−∇φ)·∇ᵥf = ε ∇ᵥ·(v f + T₀ ∇ᵥf) ε = 1, T₀ = 1" in page.text
+    assert "finished, 6 steps" in page.text and "Not measured: `kjko verify one` does" in page.text
+    for key in ("free_energy", "kl_stationary", "energy_kinetic"):
+        assert f"{last[key]:.6g}" in page.text
+    texts = [text for _, text in page.pictures]
+    assert len(set(texts)) == len(texts) == len(list((runs / "one" / "figures").iterdir()))
+    kl = next(text for text in texts if text.startswith("Relative entropy"))
+    assert f"{last['kl_stationary']:.3g} at t = 0.6" in kl
+    assert "files of the run whole ✓ holds" in page.text
+
+
+def test_of_a_density_that_cannot_be_trusted(runs, tmp_path):
+    loop.start(small_case(), tmp_path / "run")
+    records = series(tmp_path / "run")
+    write_series(tmp_path / "run", [*records[:-1], records[-1] | {"score_check": 0.5}])
+    page = report(tmp_path / "run")
+    assert "the density cannot be trusted" in page.text
+    assert "0.5 ≤ 0.07 ✗ fails" in page.text
+
+
+def test_a_comparison_tells_what_differs(runs):
+    page = report(runs / "one", runs / "two")
+    differences = page.text.partition("Where the cases differ")[2].partition("Results")[0]
+    assert "problem.collision_rate 1.0 0.25" in differences
+    assert "solver.time_step 0.1 0.2" in differences
+    assert "particles.number" not in differences and "problem.temperature" not in differences
+    for folder in ("one", "two"):
+        assert f"{series(runs / folder)[-1]['entropy']:.6g}" in page.text
+
+
+def test_what_verify_has_found_is_told(runs):
+    result = kjko("verify", runs / "two")
+    assert result.exit_code == 0, result.stderr
+    page = report(runs / "two")
+    row = (runs / "two" / "verify.txt").read_text().splitlines()[-1]
+    assert " ".join(row.split()) in page.text and row in result.stdout
+    assert any(text.startswith("Errors of the run") for _, text in page.pictures)
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    assert "not a run folder" in line(kjko("report", tmp_path), 2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", cases.names())
+def test_every_case_has_an_equation(name):
+    first, *others = equation(load(name).model_dump(exclude_none=True)["problem"])
+    assert first.startswith("∂ₜf + v·∇ₓf") and " = " in first
+    assert not any("{" in line or "None" in line for line in others)
+
+
+def test_the_equation_of_many_parts():
+    forces = "[{kind='poisson'},{kind='magnetic',gyrofrequency=[0.0,0.0,0.5]}]"
+    case = load("landau-1d", ["problem.velocity_dimension=3", f"problem.force={forces}"])
+    assert equation(case.model_dump(exclude_none=True)["problem"]) == [
+        "∂ₜf + v·∇ₓf + (E + v × Ω)·∇ᵥf = 0",
+        "E = −∇Φ, −ΔΦ = ρ − ρ̄, ρ = ∫ f dv",
+        "Ω = [0.0, 0.0, 0.5]",
+        "x ∈ [0, 12.5664], periodic, v ∈ ℝ³, ∫∫ f dx dv = 12.5664",
+    ]
