@@ -134,16 +134,40 @@ def test_linear_theory_of_the_cases(double):
         ("landau-2d", 1.41566, -0.15336),
         ("two-stream-1d", 0.0, 0.22584),
         ("two-stream-1d3v", 0.0, 0.22584),
+        ("landau-1d-collisional", 1.36425, -0.21074),
+        ("landau-1d-dougherty", 1.38873, -0.10537),
     ):
         wave = linear_wave(small(name).build().problem)
         assert wave is not None
         assert (wave.frequency, wave.rate) == pytest.approx((frequency, rate), abs=2e-5)
 
 
-@pytest.mark.parametrize("name", ["landau-1d-collisional", "vpfp-1d1v-paper-weak", "multiwell-1d"])
-def test_no_linear_theory(name):
-    """Collisions that matter, a wave that is cut, an external potential."""
-    assert linear_wave(small(name).build().problem) is None
+HOT = "problem.law.velocity.widths=[1.2]"
+DRIFT = "problem.law.velocity.means=[[0.5]]"
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("landau-1d-collisional", HOT),
+        ("landau-1d-collisional", DRIFT),
+        ("two-stream-1d", "problem.collision_rate=0.1"),
+        ("vpfp-1d1v-paper-weak", "solver.time_step=0.1"),
+        ("multiwell-1d", "solver.time_step=0.1"),
+    ],
+)
+def test_no_linear_theory(name, setting):
+    """Collisions that change what the wave is on, a wave that is cut, an external potential."""
+    assert linear_wave(small(name, setting).build().problem) is None
+
+
+def test_collisions_among_the_particles_know_no_frame():
+    """A hot plasma that drifts: its own mean and temperature are what it relaxes to."""
+    waves = [
+        linear_wave(small("landau-1d-dougherty", *settings).build().problem)
+        for settings in ([HOT], [HOT, DRIFT])
+    ]
+    assert waves[0] is not None and waves[0] == waves[1]
 
 
 @pytest.mark.parametrize("setting", ["problem.mass=1e-3", "problem.law.position.wave_number=[50]"])

@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from kjko.collisions import Dougherty, FokkerPlanck
 from kjko.flow import AbstractOwnField
 from kjko.initial import CosinePosition, Product
 from kjko.problem import Problem
+from kjko.reference.collisional_wave import collisional_root
 from kjko.reference.dispersion import debye_ratio, wave_root
 from kjko.reference.wave_fit import Wave, measure_wave
 
 SMALL = 0.1 + 1e-6  # amplitude of the density up to which the linear theory is asked
-WEAK = 0.01  # ε/ω_p for which it is asked without collisions
+WEAK = 0.01  # ε/ω_p of collisions that change the velocities, up to which they are left out
 SHORT = 1.0  # k λ_D from which on a wave is gone within a period
 TRANSIENT = 2.5  # times the e-folding time of a growing wave, until it is alone
 SATURATED = 0.03  # of the largest field energy: the end of linear growth
@@ -29,16 +31,16 @@ class LinearWave(NamedTuple):
 
 
 def linear_wave(problem: Problem) -> LinearWave | None:
-    """The least damped of the waves that the initial density excites, without collisions.
+    """The least damped of the waves that the initial density excites.
 
-    Of a plasma that drifts as a whole in its own frame, since ∫|E|² does not see the drift. None
+    Of a plasma that drifts as a whole in its own frame, since ∫|E|² does not see the drift. With
+    collisions, of any strength, where they leave the Maxwellian alone that the wave is on. None
     where the theory is not for it: another force than the particles' own field, a density that is
     no small cosine wave of the box or one shorter than the Debye length, velocities that are no
-    Maxwellians, or collisions that are not weak.
+    Maxwellians, or collisions that change them and are not weak.
     """
     law, frequency = problem.law, problem.plasma_frequency
-    alone = isinstance(problem.flow, AbstractOwnField)
-    if not alone or frequency is None or _collision_rate(problem) > WEAK * frequency:
+    if not isinstance(problem.flow, AbstractOwnField) or frequency is None:
         return None
     if not (isinstance(law, Product) and isinstance(law.position, CosinePosition)):
         return None
@@ -54,12 +56,54 @@ def linear_wave(problem: Problem) -> LinearWave | None:
     for i in waves:
         k = float(2 * np.pi * mode[i] / length[i])
         drifts = np.asarray(law.means, dtype=float)[:, i]
-        drifts = drifts - drifts[0] if np.ptp(drifts) == 0 else drifts
         temperatures = np.asarray(law.covariances, dtype=float)[:, i, i]
-        if debye_ratio(k, densities.tolist(), temperatures.tolist()) <= SHORT:
-            root = wave_root(k, densities.tolist(), drifts.tolist(), temperatures.tolist())
+        if debye_ratio(k, densities.tolist(), temperatures.tolist()) > SHORT:
+            continue
+        root = _root(problem, i, k, densities, drifts, temperatures)
+        if root is not None:
             found.append(LinearWave(k, root.real, root.imag))
     return max(found, key=lambda wave: wave.rate, default=None)
+
+
+def _root(
+    problem: Problem,
+    axis: int,
+    k: float,
+    densities: np.ndarray,
+    drifts: np.ndarray,
+    temperatures: np.ndarray,
+) -> complex | None:
+    """ω + iγ of a wave along an axis; None if it is not known."""
+    rate = _collision_rate(problem)
+    if rate > 0 and _is_at_rest(problem, axis):
+        conserves = (
+            isinstance(problem.collisions, Dougherty) and problem.collisions.mesh is not None
+        )
+        return collisional_root(k, float(densities.sum()), float(temperatures[0]), rate, conserves)
+    if rate > WEAK * np.sqrt(densities.sum()):
+        return None
+    drifts = drifts - drifts[0] if np.ptp(drifts) == 0 else drifts
+    return wave_root(k, densities.tolist(), drifts.tolist(), temperatures.tolist())
+
+
+def _is_at_rest(problem: Problem, axis: int) -> bool:
+    """Whether the velocities along an axis are what collisions relax to, in a way that is known."""
+    law, collisions = problem.law, problem.collisions
+    assert isinstance(law, Product)
+    means, covariances = (np.asarray(a, dtype=float) for a in (law.means, law.covariances))
+    if len(means) > 1:
+        return False
+    mean, temperature = means[0, axis], covariances[0, axis, axis]
+    if isinstance(collisions, FokkerPlanck):
+        return bool(mean == 0 and np.isclose(temperature, float(collisions.temperature)))
+    if isinstance(collisions, Dougherty):
+        one = means.shape[1] == 1
+        return one or (collisions.mesh is None and _is_isotropic(covariances[0]))
+    return False
+
+
+def _is_isotropic(covariance: np.ndarray) -> bool:
+    return bool(np.allclose(covariance, covariance[0, 0] * np.eye(len(covariance))))
 
 
 def _collision_rate(problem: Problem) -> float:
