@@ -43,5 +43,5 @@ def tolerance(request):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no worker is left with one at the end."""
-    longest = ("test_devices", "test_hosts", "test_sweeps", "test_history", "test_ensembles")
+    longest = ("test_devices", "test_sweeps", "test_history", "test_ensembles")
     items.sort(key=lambda item: item.path.stem not in longest)

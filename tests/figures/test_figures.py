@@ -12,14 +12,15 @@ from run_folders import small_case, write_series
 from kjko.case import load
 from kjko.figures.density import SLICED, carried, density
 from kjko.figures.errors import draw_convergence
-from kjko.figures.run_figures import draw
+from kjko.figures.run_figures import _wider, draw
 from kjko.figures.shown import Shown
 from kjko.run import loop
+from kjko.run.conserved import conserved
 from kjko.run.formats import HDF5
 from kjko.run.sealed import seal
 
 NUMBER, BINS, STEPS = 400, 160, 6
-EVERY = {"density", "marginals", "kl", "marginal_kl", "drift_error", "overfitting"}
+EVERY = {"density", "marginals", "kl", "marginal_kl", "energy", "drift_error", "overfitting"}
 
 
 def _record(step: int, dimension: int) -> dict:
@@ -184,6 +185,47 @@ def test_a_self_consistent_run(dimension, velocity_dimension, tmp_path):
     assert {path.suffix for path in paths} == {".png", ".webp"}
     with Image.open(folder / "figures" / "phase_space.webp") as film:
         assert film.n_frames == 3
+
+
+def test_axes_have_units(tmp_path):
+    """Of a plasma its own where the case is in them; else ω_p is told."""
+    plain = Shown(_run_folder(tmp_path / "plain"))
+    assert (plain.time_name, plain.name("x", 0), plain.at(2.0)) == ("$t$", "$x$", "$t = 2$")
+    folder = _plasma_folder(tmp_path / "own", 1, 1)
+    text = (folder / "case.toml").read_text()
+    of_box = text.replace("domain = {}", "mass = 4.0\ndomain = {wave_number = [1.5707963]}")
+    (folder / "case.toml").write_text(of_box.replace("temperature = 0.8", "temperature = 1.0"))
+    own = Shown(folder)
+    assert own.time_name == r"$\omega_p t$" and own.name("v", 0) == r"$v / v_\mathrm{th}$"
+    (folder / "case.toml").write_text(of_box)
+    assert (
+        Shown(folder).time_name == r"$t$ ($\omega_p = 1$)" and Shown(folder).name("x", 0) == "$x$"
+    )
+
+
+def test_what_is_kept_is_drawn_where_it_should_be(tmp_path):
+    folder = _run_folder(tmp_path / "run")
+    text = (folder / "case.toml").read_text()
+    (folder / "case.toml").write_text(
+        text.replace("[particles]", "collision_rate = 0.0\n[particles]")
+    )
+    records = [_record(step, 1) | {"energy_kinetic": 0.5 + 0.09 * step} for step in range(STEPS)]
+    write_series(folder, records)
+    assert _names(draw(folder)) == EVERY | {"conservation"}
+    change = conserved(Shown(folder).run)
+    np.testing.assert_allclose(change["total energy"], 0.1 * np.arange(STEPS))
+    assert "momentum" not in change  # not recorded
+
+
+def test_bins_are_no_narrower_than_particles_allow(tmp_path):
+    run = Shown(_run_folder(tmp_path / "run"))
+    edges, fraction = run.snapshots[0]["edges_v"][0], run.snapshots[0]["histogram_v"][0]
+    wide, sums = _wider(run, edges, fraction)
+    assert sums.size == 10 and wide.size == 11 and sums.sum() == pytest.approx(1.0)
+    np.testing.assert_array_equal(wide[[0, -1]], edges[[0, -1]])
+    middle = wide[4:6]
+    inside = (run.snapshots[0]["v1"] >= middle[0]) & (run.snapshots[0]["v1"] < middle[1])
+    assert sums[4] == pytest.approx(np.mean(inside))
 
 
 def test_a_damaged_frame_is_named(tmp_path):

@@ -49,7 +49,7 @@ def density(run: Shown) -> Figure:
             levels = maps.law.max() * np.array([0.05, 0.2, 0.4, 0.6, 0.8])
             axes.contour(*maps.of_law, maps.law.T, levels=levels, colors="#7FDBFF", linewidths=0.7)
         axes.set(xlim=run.view("x", 0), ylim=run.view("v", 0), facecolor="black")
-        axes.set(xlabel=run.name("x", 0), title=f"$t = {snapshot['time']:g}$")
+        axes.set(xlabel=run.name("x", 0), title=run.at(snapshot["time"]))
         axes.title.set_fontsize(10)
         axes.grid(False)
     grid[0, 0].set_ylabel(run.name("v", 0))

@@ -73,9 +73,9 @@ def draw_verification(
 ) -> Path:
     """Errors over time: of the series on the left, at the snapshots on the right."""
     figure, (panels,) = new_figure(title, 1, 2)
-    for axes, curves in zip(panels, (series, snapshots), strict=True):
+    for axes, curves, style in zip(panels, (series, snapshots), (".-", "o"), strict=True):
         for i, (label, (times, values)) in enumerate(curves.items()):
-            axes.plot(times, np.abs(values), ".-", color=COLORS[i % 6], label=label)
+            axes.plot(times, np.abs(values), style, color=COLORS[i % 6], label=label)
         if curves:
             axes.set_yscale("log")
             axes.legend(frameon=False, fontsize=8)

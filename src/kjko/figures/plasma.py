@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -25,25 +26,32 @@ def field_energy(run: Shown) -> Figure:
     figure, ((axes,),) = new_figure(run.title)
     time, energy = run.series["time"], run.series["field_energy"]
     axes.semilogy(time, np.where(energy > 0, energy, np.nan), color=COLORS[0], label="particles")
-    axes.set(xlabel="$t$", ylabel=r"$\int |E|^2\,dx$")
+    axes.set(xlabel=run.time_name, ylabel=r"$\int |E|^2\,dx$")
     if run.noise is not None:
         label = "noise of a random start"
         axes.axhline(run.noise, color="0.5", linestyle=":", lw=1.2, label=label)
     if run.wave:
-        sources = [("theory", "black", "--")]
-        inside = np.ones(time.size, bool)
-        if "measured" in run.wave:
-            low, high = run.wave["window"]
-            inside = (time >= low) & (time <= high)
-            sources.insert(0, ("measured", COLORS[1], "-"))
-        top = np.argmax(np.where(inside, energy * np.exp(-2 * _rate(run, "theory") * time), 0))
-        for source, color, dashes in sources:
-            rate = _rate(run, source)
-            line = energy[top] * np.exp(2 * rate * (time - time[top]))
-            label = rf"{source}: $\gamma = {rate:.4g}$"
-            axes.plot(time[inside], line[inside], dashes, color=color, lw=1.2, label=label)
+        _draw_rates(axes, run, time, energy)
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _draw_rates(axes: Axes, run: Shown, time: np.ndarray, energy: np.ndarray) -> None:
+    """Lines of the rates, through the highest peak where a wave was measured; else that of theory
+    from the start on.
+    """
+    sources, wave = [("theory", "black", "--")], run.wave or {}
+    inside, top = np.ones(time.size, bool), 0
+    if "measured" in wave:
+        low, high = wave["window"]
+        inside = (time >= low) & (time <= high)
+        sources.insert(0, ("measured", COLORS[1], "-"))
+        top = np.argmax(np.where(inside, energy * np.exp(-2 * _rate(run, "theory") * time), 0))
+    for source, color, dashes in sources:
+        rate = _rate(run, source)
+        line = energy[top] * np.exp(2 * rate * (time - time[top]))
+        label = rf"{source}: $\gamma = {rate:.4g}$"
+        axes.plot(time[inside], line[inside], dashes, color=color, lw=1.2, label=label)
 
 
 def _rate(run: Shown, source: str) -> float:
@@ -66,7 +74,7 @@ def phase_space(run: Shown) -> Figure:
         dots = {"markersize": 0.4, "alpha": 0.5, "color": COLORS[0], "rasterized": True}
         column[0].plot(snapshot["x1"][shown], snapshot["v1"][shown], ".", **dots)
         image = column[1].pcolormesh(*edges, plane.T, norm=norm, cmap="inferno")
-        column[0].set_title(f"$t = {snapshot['time']:g}$", fontsize=10)
+        column[0].set_title(run.at(snapshot["time"]), fontsize=10)
         column[1].set(xlabel=run.name("x", 0), xlim=(x_low, x_high), ylim=(v_low, v_high))
         for axes in column:
             axes.grid(False)
@@ -109,7 +117,7 @@ def animate(run: Shown, path: Path) -> Path:
         axes.imshow(density.T, extent=extent, interpolation="bilinear", **options)
         axes.set(xlim=x_view, ylim=v_view, facecolor="black")
         axes.set(xlabel=run.name("x", 0), ylabel=run.name("v", 0))
-        axes.set_title(f"$t = {frame['time']:.3g}$", fontsize=10)
+        axes.set_title(run.at(frame["time"]), fontsize=10)
         axes.grid(False)
         canvas.draw()
         images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))

@@ -12,7 +12,9 @@ from kjko.figures import plasma
 from kjko.figures.canvas import COLORS, new_figure, save
 from kjko.figures.density import density
 from kjko.figures.shown import Shown
+from kjko.run.conserved import conserved
 
+AVERAGE = 40  # particles in a bin that is drawn, at least
 KL = r"$D_\mathrm{KL}(f\,|\,f_\infty)$"
 
 
@@ -46,14 +48,18 @@ def draw(folder: Path) -> list[Path]:
 
 
 def _panels(run: Shown) -> Iterator[tuple[str, list[Panel]]]:
-    """The figures over time: 4B, 6 and 8 (relative entropies), 2 (drift error and energy)."""
+    """The figures over time: what should be kept, 4B, 6 and 8 (relative entropies), 2 (drift error
+    and energy).
+    """
     series = run.series
+    if changes := conserved(run.run):
+        yield "conservation", [Panel("relative change", changes)]
     if "kl_stationary" in series:
         yield "kl", [Panel(KL, {"particles": series["kl_stationary"]})]
     floor = None
-    if run.snapshots:
+    if run.snapshots and run.is_random:
         bins = run.snapshots[0]["histogram_v"].shape[1]
-        floor = ("sampling floor", (bins - 1) / (2 * run.particles), ":")
+        floor = ("mean of random samples", (bins - 1) / (2 * run.particles), ":")
     marginals = []
     for kind in [kind for kind in "xv" if f"marginal_kl_{kind}" in series]:
         columns = series[f"marginal_kl_{kind}"].T
@@ -71,18 +77,16 @@ def _panels(run: Shown) -> Iterator[tuple[str, list[Panel]]]:
             least = math.log(run.mass) - float(law["log_normaliser"])
             level = ("stationary law", run.mass * run.temperature * least, "--")
         unit = "energy per particle" if run.mass == 1 and "field_energy" not in series else "energy"
-        energy = Panel(unit, parts, "linear", level)
-        if "drift_error" in series:
-            drift = Panel("mean-square drift error", {"drift": series["drift_error"]})
-            yield "drift_error", [drift, energy]
-        else:
-            yield "energy", [energy]
+        yield "energy", [Panel(unit, parts, "linear", level)]
+    if "drift_error" in series:
+        yield "drift_error", [Panel("mean-square drift error", {"drift": series["drift_error"]})]
     if "loss_heldout" in series:
         fitted, held_out = series["loss"], series["loss_heldout"]
-        lines = {"fitted": fitted, "held out": held_out}
-        objective = Panel("objective (symmetric log axis)", lines, "symlog")
-        gap = Panel("objective, held out − fitted", {"gap": held_out - fitted}, "linear")
-        yield "overfitting", [objective, gap]
+        gain = Panel(
+            "gain of the objective, $J(0) - J(u)$", {"fitted": -fitted, "held out": -held_out}
+        )
+        gap = Panel("$J(u)$, held out − fitted", {"gap": held_out - fitted}, "linear")
+        yield "overfitting", [gain, gap]
 
 
 def _over_time(run: Shown, panels: list[Panel]) -> Figure:
@@ -90,10 +94,8 @@ def _over_time(run: Shown, panels: list[Panel]) -> Figure:
     time = run.series["time"]
     figure, grid = new_figure(run.title, 1, len(panels))
     for axes, panel in zip(grid[0], panels, strict=True):
-        largest = max(np.nanmax(np.abs(values)) for values in panel.lines.values())
-        linear = {"linthresh": 0.01 * largest or 1.0} if panel.scale == "symlog" else {}
-        axes.set_yscale(panel.scale, **linear)
-        axes.set(xlabel="$t$", ylabel=panel.ylabel)
+        axes.set_yscale(panel.scale)
+        axes.set(xlabel=run.time_name, ylabel=panel.ylabel)
         for i, (label, values) in enumerate(panel.lines.items()):
             hidden = (values <= 0) & (panel.scale == "log")
             style = {"color": COLORS[i % 6], "markersize": 3}
@@ -106,7 +108,7 @@ def _over_time(run: Shown, panels: list[Panel]) -> Figure:
             label, value, dashes = panel.level
             axes.axhline(value, color="black", linestyle=dashes, label=label)
         if len(axes.lines) > 1:
-            style = {"ncols": 4, "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.5}
+            style = {"ncols": 2, "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.5}
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, **style)
     return figure
 
@@ -119,7 +121,9 @@ def _marginals(run: Shown) -> Figure:
     figure, grid = new_figure(run.title, *shape, sharex="col", sharey="col")
     for (row, column), axes in np.ndenumerate(grid):
         (kind, i), snapshot = coordinates[column], shown[row]
-        edges, fraction = snapshot[f"edges_{kind}"][i], snapshot[f"histogram_{kind}"][i]
+        edges, fraction = _wider(
+            run, snapshot[f"edges_{kind}"][i], snapshot[f"histogram_{kind}"][i]
+        )
         axes.stairs(fraction / np.diff(edges), edges, fill=True, color=COLORS[5], label="particles")
         if run.target(kind, i)[0].size:
             axes.plot(*run.target(kind, i), color="black", linewidth=1.2, label="stationary law")
@@ -127,7 +131,15 @@ def _marginals(run: Shown) -> Figure:
         if row == len(shown) - 1:
             axes.set_xlabel(run.name(kind, i))
         if column == 0:
-            axes.set_ylabel(f"density, $t = {snapshot['time']:g}$")
+            axes.set_ylabel(f"density, {run.at(snapshot['time'])}")
     handles = grid[0, -1].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def _wider(run: Shown, edges: np.ndarray, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bins put together where there are few particles, so that one of average height has 40."""
+    most = max(10, run.particles // AVERAGE)
+    whole = (n for n in range(1, fraction.size + 1) if fraction.size % n == 0)
+    together = next(n for n in whole if fraction.size // n <= most)
+    return edges[::together], fraction.reshape(-1, together).sum(axis=1)

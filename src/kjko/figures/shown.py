@@ -8,6 +8,7 @@ import numpy as np
 from kjko.run.reader import Arrays, Run, open_run
 
 SHOWN = 6  # snapshots at most, evenly spread
+UNITY = 1e-3  # by which ω_p may be off one
 TAIL = 2e-3  # of the mass, left out of view at each end of an axis
 NEEDED = ("edges_x", "edges_v", "histogram_x", "histogram_v", "histogram_x1_v1")
 
@@ -53,19 +54,62 @@ class Shown:
         """∫|E|² dx of as many random particles in a uniform plasma, M² L/12N; None where it is not
         known: in more dimensions, or from a quiet start.
         """
-        case = self.run.case
-        length = case["problem"].get("domain", {}).get("length", [])
-        if case["particles"].get("sampling") != "random" or len(length) != 1:
+        if not self.is_random or self.sides.size != 1:
             return None
-        return self.mass**2 * length[0] / (12 * case["particles"]["number"])
+        return float(self.mass**2 * self.sides[0] / (12 * self.run.case["particles"]["number"]))
 
     def number(self, kind: str) -> int:
         """Of coordinates; `kind` is x or v."""
         return self.dimension if kind == "x" else self.run.velocity_dimension
 
     def name(self, kind: str, i: int) -> str:
-        """The symbol of a coordinate; `kind` is x or v."""
-        return f"${kind}$" if self.number(kind) == 1 else f"${kind}_{{{i + 1}}}$"
+        """The symbol of a coordinate, in a plasma with its unit; `kind` is x or v."""
+        symbol = kind if self.number(kind) == 1 else f"{kind}_{{{i + 1}}}"
+        unit = {"x": r"\lambda_D", "v": r"v_\mathrm{th}"}[kind]
+        return f"${symbol} / {unit}$" if self.is_in_plasma_units else f"${symbol}$"
+
+    @property
+    def time_name(self) -> str:
+        """What axes of time are called: of a plasma in other units than its own, with ω_p."""
+        frequency = self.plasma_frequency
+        if frequency is None:
+            return "$t$"
+        in_its_own = r"$\omega_p t$"
+        return in_its_own if self.is_in_plasma_units else rf"$t$ ($\omega_p = {frequency:.3g}$)"
+
+    def at(self, time: float | np.ndarray) -> str:
+        """A time, as a title."""
+        symbol = r"\omega_p t" if self.is_in_plasma_units else "t"
+        return f"${symbol} = {float(time):.4g}$"
+
+    @property
+    def is_in_plasma_units(self) -> bool:
+        """Whether times are in 1/ω_p, velocities in the thermal velocity and lengths in λ_D."""
+        frequency = self.plasma_frequency
+        return frequency is not None and abs(frequency - 1) < UNITY and self.temperature == 1
+
+    @cached_property
+    def plasma_frequency(self) -> float | None:
+        """√(M/|Ω|), of charges and masses one; None without a field of the particles' own."""
+        if "field_energy" not in self.series:
+            return None
+        return float(np.sqrt(self.mass / np.prod(self.sides)))
+
+    @property
+    def sides(self) -> np.ndarray:
+        """Of the periodic box; none without."""
+        domain = self.run.case["problem"].get("domain", {})
+        waves = np.asarray(domain.get("wave_number", []), dtype=float)
+        return (
+            np.asarray(domain.get("length", []), dtype=float)
+            if not waves.size
+            else 2 * np.pi / waves
+        )
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its first particles are independent."""
+        return self.run.case["particles"].get("sampling") == "random"
 
     def target(self, kind: str, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Nodes and density of a coordinate's stationary law; no nodes if it is not known."""

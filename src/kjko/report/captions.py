@@ -5,11 +5,12 @@ import numpy as np
 from kjko.run.reader import Run
 
 TEXTS = {
+    "conservation": "Relative changes of the total energy and of the momentum over time",
     "kl": "Relative entropy of f to the stationary law over time",
     "marginal_kl": "Relative entropies of the marginals to the stationary ones over time",
     "energy": "Kinetic and potential energy, entropy and free energy over time",
-    "drift_error": "Mean-square error of the drift, and energies, over time",
-    "overfitting": "Objective of the fit on fitted and on held-out particles over time",
+    "drift_error": "Mean-square error of the drift over time",
+    "overfitting": "Gain of the objective on fitted and on held-out particles over time",
     "density": "Maps of f in phase space at the times of the snapshots",
     "marginals": "Histograms of the coordinates beside those of the stationary law",
     "field_energy": "Energy of the electric field over time, with rates of growth",

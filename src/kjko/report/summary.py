@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kjko.run.conserved import conserved
 from kjko.run.reader import Run
 from kjko.run.status import status
 from kjko.run.trust import RESOLVED, SCORE
@@ -65,20 +66,8 @@ def _of_density(run: Run) -> Iterator[Check]:
 
 
 def _of_conservation(run: Run) -> Iterator[Check]:
-    """Of runs that neither a bath nor a force from outside changes."""
-    problem, columns = run.case["problem"], run.columns
-    forces = problem.get("force", [])
-    kinds = {force["kind"] for force in (forces if isinstance(forces, list) else [forces])}
-    if (run.has_bath and problem["collision_rate"] > 0) or kinds & {"uniform", "driven"}:
-        return
-    kinetic = columns["energy_kinetic"]
-    total = kinetic + columns.get("energy_potential", 0.0)
-    change = np.max(np.abs(total - total[0])) / total[0]
-    yield Check("total energy, largest relative change", f"{change:.2g}", "", None)
-    if "potential" not in problem and "magnetic" not in kinds:
-        moved = np.max(np.abs(columns["momentum"] - columns["momentum"][0]))
-        scale = np.sqrt(2 * problem["mass"] * kinetic[0])
-        yield Check("momentum, largest change over M v_rms", f"{moved / scale:.2g}", "", None)
+    for name, change in conserved(run).items():
+        yield Check(f"{name}, largest relative change", f"{change.max():.2g}", "", None)
 
 
 def _largest(columns: dict[str, np.ndarray], key: str) -> float | None:
