@@ -39,11 +39,13 @@ class History:
     def __init__(
         self, problem: Problem, law: AbstractLaw, first: State, passages: Sequence[Passage]
     ):
-        self.time_step = step_length(first)
-        self.dtype = first.particles.v.dtype
+        self.time_step: float = step_length(first)
+        self.dtype: np.dtype = first.particles.v.dtype
         with jax.enable_x64(True):
-            self.problem, self.law, self.first = map(in_double, (problem, law, first))
-            self.passages = [in_double(passage) for passage in passages]
+            self.problem: Problem = in_double(problem)
+            self.law: AbstractLaw = in_double(law)
+            self.first: State = in_double(first)
+            self.passages: list[Passage] = [in_double(passage) for passage in passages]
 
     @property
     def end(self) -> float:

@@ -43,7 +43,7 @@ class Problem(eqx.Module):
     box: Box | None = None
     mass: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         expect("mass", self.mass, lambda m: m > 0, "> 0")
         for field in self.own_fields:
             length = field.mesh.length

@@ -28,7 +28,9 @@ BY_CONTEXT = ["algsimp", "transpose-folding"]  # A / b or A Â· (1 / b), and ABáµ
 FEW = 30_000  # particles: what is done to more is worth the compiler's time
 DIGEST, LENGTH = 32, 8  # bytes at the beginning of a file: SHA-256 of the rest, and of the result
 
-Kept = tuple[Callable, Any]  # what maps arrays to arrays, and what it gives but for its numbers
+Kept = tuple[
+    Callable[..., Any], Any
+]  # what maps arrays to arrays, and what it gives but for its numbers
 
 _loaded: dict[str, Kept] = {}
 
@@ -151,10 +153,11 @@ class Kind:
     """What a pytree is but for the numbers in its `arrays`."""
 
     def __init__(self, tree: Any):
-        leaves, self.structure = jax.tree.flatten(tree)
-        self.arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
-        self.types = [jax.typeof(array) for array in self.arrays]
-        self.others = [leaf for leaf in leaves if not eqx.is_array(leaf)]
+        leaves, structure = jax.tree.flatten(tree)
+        self.structure: Any = structure
+        self.arrays: list[Any] = [leaf for leaf in leaves if eqx.is_array(leaf)]
+        self.types: list[Any] = [jax.typeof(array) for array in self.arrays]
+        self.others: list[Any] = [leaf for leaf in leaves if not eqx.is_array(leaf)]
 
     def __eq__(self, other: object) -> bool:
         return (

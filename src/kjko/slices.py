@@ -57,10 +57,10 @@ def stationary_slice(
     x, v = np.split(points, [like.x.shape[1]], axis=1)
     with jax.enable_x64(True):
         at_rest = stationary(problem, x.shape[1], v.shape[1])
-    potential = problem.flow.given_potential
-    if at_rest is None or potential is None:
+    potential, temperature = problem.flow.given_potential, problem.temperature
+    if at_rest is None or potential is None or temperature is None:
         return None
-    log_f = GibbsLaw(at_rest, potential, float(problem.temperature)).log_f(0.0, x, v)
+    log_f = GibbsLaw(at_rest, potential, float(temperature)).log_f(0.0, x, v)
     shape = tuple(len(values) for values in along.values())
     return xarray.DataArray(np.exp(log_f).reshape(shape), {**along, **fixed}, tuple(along))
 

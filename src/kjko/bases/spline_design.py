@@ -220,7 +220,14 @@ class SplineDesign(AbstractDesign):
     table: Table = eqx.field(static=True)
 
     @classmethod
-    def of(cls, cell, of_x, of_v, cross, table: Table) -> "SplineDesign":
+    def of(
+        cls,
+        cell: Int[Array, "n d 2"],
+        of_x: Float[Array, "n d 4"],
+        of_v: Float[Array, "n d 4"],
+        cross: Float[Array, "n q"],
+        table: Table,
+    ) -> "SplineDesign":
         square = jnp.sum(of_x**2, axis=2) * jnp.sum(of_v**2, axis=2)
         return cls(cell, of_x, of_v, cross, jnp.mean(sums.mean(square)) / table.size, table)
 

@@ -10,7 +10,7 @@ from kjko.problem import Problem
 
 COARSE = 3.0  # cells in Debye lengths, from which on the grid heats the plasma
 SEEN = 3.0  # a wave over the noise of a random start
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def warn(problem: Problem, number: int, sampling: str) -> None:

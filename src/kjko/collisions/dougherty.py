@@ -32,7 +32,7 @@ class Dougherty(AbstractCollisions):
     mesh: Mesh | None = None
     temperature: ClassVar[None] = None
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         expect("rate", self.rate, lambda e: e > 0, "> 0 (NoCollisions is without)")
 
     def grid(self) -> Mesh | None:

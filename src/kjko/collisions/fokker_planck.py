@@ -19,7 +19,7 @@ class FokkerPlanck(AbstractCollisions):
     rate: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
     temperature: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         expect("rate", self.rate, lambda e: e > 0, "> 0 (NoCollisions is without)")
         expect("temperature", self.temperature, lambda t: t > 0, "> 0")
 

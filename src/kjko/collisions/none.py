@@ -17,7 +17,7 @@ class NoCollisions(AbstractCollisions):
 
     temperature: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         expect("temperature", self.temperature, lambda t: t > 0, "> 0")
 
     def freeze(self, x: Float[Array, "n d_x"], v: Float[Array, "n d"]) -> None:

@@ -12,7 +12,7 @@ class Box(eqx.Module):
 
     length: Float[Array, " d_x"] = eqx.field(converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.length.ndim != 1:
             raise ValueError(f"length: expected one side a dimension, got {self.length.tolist()}")
 

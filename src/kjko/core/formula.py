@@ -13,14 +13,14 @@ import numpy as np
 
 LONGEST = 1000  # characters
 FUNCTIONS = ("sin", "cos", "exp", "log", "sqrt", "tanh", "abs")
-BINARY: dict[type, Callable] = {
+BINARY: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
-UNARY: dict[type, Callable] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+UNARY: dict[type, Callable[..., Any]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 
 
 class Formula(NamedTuple):

@@ -37,7 +37,7 @@ class Mesh(eqx.Module):
     )
     shape: Shape = eqx.field(static=True, default="tent")
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if len(self.number_of_cells) != len(self.length) or not 1 <= len(self.length) <= 3:
             raise ValueError("number_of_cells: need one for each of the 1, 2 or 3 sides of the box")
         if not all(0 < side < math.inf for side in self.length):

@@ -25,7 +25,7 @@ class Particles(eqx.Module):
     v: Float[Array, "n d"] = eqx.field(converter=jnp.asarray)
     log_f: Float[Array, " n"] = eqx.field(converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         x, v, log_f = self.x.shape, self.v.shape, self.log_f.shape
         fits = len(x) == len(v) == 2 and log_f == x[:1] == v[:1] and 1 <= x[1] <= v[1]
         if not fits or x[0] == 0:

@@ -16,7 +16,11 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def new_figure(
-    title: str, rows: int = 1, columns: int = 1, panel: tuple[float, float] = (5.0, 3.6), **options
+    title: str,
+    rows: int = 1,
+    columns: int = 1,
+    panel: tuple[float, float] = (5.0, 3.6),
+    **options: Any,
 ) -> tuple[Figure, Any]:
     """A figure and its axes, an array (rows, columns)."""
     figure = Figure((panel[0] * columns, panel[1] * rows + 0.3), layout="constrained")

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,16 @@ class Shown:
 
     def __init__(self, folder: Path):
         self.run: Run = open_run(folder)
-        self.title, self.series, self.wave = self.run.title, self.run.columns, self.run.wave
-        self.periodic, self.temperature = self.run.periodic, self.run.temperature
-        self.dimension = self.run.dimension
+        self.title: str = self.run.title
+        self.series: Arrays = self.run.columns
+        self.wave: dict[str, Any] | None = self.run.wave
+        self.periodic: bool = self.run.periodic
+        self.temperature: float = self.run.temperature
+        self.dimension: int = self.run.dimension
         self.mass: float = self.run.case["problem"].get("mass", 1.0)
-        self.stationary, self.frames = self.run.stationary, self.run.frames
-        self.snapshots = self._snapshots()
+        self.stationary: Arrays | None = self.run.stationary
+        self.frames: list[Arrays] = self.run.frames
+        self.snapshots: list[Arrays] = self._snapshots()
 
     def _snapshots(self) -> list[Arrays]:
         files = self.run.snapshot_files

@@ -45,7 +45,7 @@ class Adam(AbstractFit):
     warm_start: bool = False
     needs: ClassVar[tuple[str, ...]] = (LOSS,)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         expect_one_of("schedule", self.schedule, Schedule)
 
     def refuses(self, control: Control) -> str | None:

@@ -50,7 +50,7 @@ class GaussNewton(AbstractFit):
 
     needs: ClassVar[tuple[str, ...]] = (LOSS, CURVATURE)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         expect_one_of("layers", self.layers, Layers)
 
     def refuses(self, control: Control) -> str | None:

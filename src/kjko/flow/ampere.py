@@ -44,7 +44,7 @@ class Ampere(AbstractOwnField):
     )
     uniform: Float[Array, ""] = eqx.field(default=0.0, converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if len(self.mesh.length) != 1:
             raise ValueError("kind: ampere is for one dimension of x; use poisson in more")
         if self.initial is not None and self.initial.shape != self.mesh.number_of_cells:

@@ -26,7 +26,7 @@ class Poisson(AbstractOwnField):
     mesh: Mesh
     laplacian: Literal["spectral", "discrete"] = eqx.field(static=True, default="spectral")
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.laplacian not in ("spectral", "discrete"):
             raise ValueError(f"laplacian: must be spectral or discrete, got {self.laplacian!r}")
 

@@ -28,7 +28,7 @@ class Quadratic(eqx.Module):
     stiffness: Float[Array, "d d"] = eqx.field(converter=jnp.asarray)
     center: Float[Array, " d"] = eqx.field(converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         k, c = self.stiffness.shape, self.center.shape
         if len(c) != 1 or k != (*c, *c):
             raise ValueError(f"stiffness, center: need shapes (d, d) and (d,), got {k} and {c}")
@@ -146,7 +146,7 @@ class Expression(eqx.Module):
     formula: str = eqx.field(static=True)
     dimension: int = eqx.field(static=True)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         parse(self.formula, coordinates(self.dimension))
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
@@ -166,7 +166,7 @@ class ExpressionDrive(eqx.Module):
     formulas: tuple[str, ...] = eqx.field(static=True, converter=tuple)
     dimension: int = eqx.field(static=True)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         for formula in self.formulas:
             parse(formula, ("t", *coordinates(self.dimension)))
 

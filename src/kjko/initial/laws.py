@@ -66,7 +66,7 @@ class Gaussian(AbstractLaw):
     mean: Float[Array, " two_d"] = eqx.field(converter=jnp.asarray)
     covariance: Float[Array, "two_d two_d"] = eqx.field(converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_covariance("covariance", self.covariance)
         if self.covariance.shape != (self.mean.size, self.mean.size) or self.mean.size % 2:
             raise ValueError("mean, covariance: need shapes (2d) and (2d, 2d)")
@@ -130,7 +130,7 @@ class Product(AbstractLaw):
     covariances: Float[Array, "k d d"] = eqx.field(converter=jnp.asarray)
     weights: Float[Array, " k"] = eqx.field(converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         _check_mixture(self.means, self.covariances, self.weights)
         if self.means.shape[1] < self.position.dimension:
             raise ValueError("means: need as many velocities as positions, or more")

@@ -41,7 +41,7 @@ class GaussianPosition(eqx.Module):
     mean: Float[Array, " d"] = eqx.field(converter=jnp.asarray)
     covariance: Float[Array, "d d"] = eqx.field(converter=jnp.asarray)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_covariance("covariance", self.covariance)
 
     @property
@@ -77,7 +77,7 @@ class CosinePosition(eqx.Module):
     mode: Float[Array, " d"] = eqx.field(converter=lambda m: jnp.asarray(m, dtype=float))
     literal: bool = eqx.field(static=True, default=False)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not self.length.shape == self.amplitude.shape == self.mode.shape:
             raise ValueError("amplitude, mode: need one number for each side of the box")
         if not np.all(np.abs(np.asarray(self.amplitude)) <= 1):

@@ -22,7 +22,7 @@ class Waves(eqx.Module):
         default=None, converter=lambda p: None if p is None else jnp.asarray(p)
     )
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         number = self.amplitude.size
         phases = number if self.phase is None else self.phase.size
         if self.mode.shape != (number, self.length.size) or phases != number:

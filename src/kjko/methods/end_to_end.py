@@ -74,7 +74,7 @@ class AbstractEndToEnd(AbstractMethod):
     splitting: eqx.AbstractVar[AbstractSplitting]
     gradient_steps: eqx.AbstractVar[int]
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not isinstance(self.fit, Adam):
             name = type(self).__name__
             raise ValueError(f"fit: {name} is trained by Adam, got {type(self.fit).__name__}")

@@ -62,7 +62,7 @@ class JKO(AbstractSequential):
     carries_density: ClassVar[bool] = True
     implicit: ClassVar[bool] = True
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         expect_one_of("log_det", self.log_det, LogDet)
         expect("damping", self.damping, lambda rate: rate >= 0, ">= 0 (0 leaves all detail)")
 

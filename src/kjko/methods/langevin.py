@@ -41,7 +41,7 @@ class Langevin(AbstractMethod):
     splitting: AbstractSplitting = StrangMidpoint()
     carries_density: ClassVar[bool] = False
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not self.splitting.acts_after:
             raise ValueError("splitting: Langevin needs one after the flow, StrangMidpoint or Lie")
 

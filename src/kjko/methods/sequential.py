@@ -70,7 +70,7 @@ class AbstractSequential(AbstractMethod):
     splitting: eqx.AbstractVar[AbstractSplitting]
     implicit: eqx.AbstractClassVar[bool]
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_fit(type(self).__name__, self.offers, self.fit, self.control)
 
     @property

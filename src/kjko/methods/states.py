@@ -9,7 +9,9 @@ from kjko.core.checks import expect
 from kjko.problem import Problem
 
 
-def first_state(problem: Problem, particles: Particles, time_step, seed, memory: Any) -> State:
+def first_state(
+    problem: Problem, particles: Particles, time_step: Any, seed: Any, memory: Any
+) -> State:
     """The state at t = 0. Raises ValueError for a time step that is out of range."""
     dt = jnp.asarray(time_step, particles.v.dtype)
     expect("time_step", dt, lambda dt: dt > 0, "> 0")
@@ -36,7 +38,9 @@ def _check_box(box: Box, particles: Particles) -> None:
         )
 
 
-def next_state(problem: Problem, state: State, particles: Particles, field, memory) -> State:
+def next_state(
+    problem: Problem, state: State, particles: Particles, field: Any, memory: Any
+) -> State:
     """The state a step on, with the particles taken back into the box."""
     turns = state.turns
     if problem.box is not None and turns is not None:

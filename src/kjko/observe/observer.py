@@ -37,8 +37,10 @@ class Observer:
     """What a run measures: the record of a state, by all observables in one compiled pass."""
 
     def __init__(self, start: Start, observables: Sequence[AbstractObservable] = DEFAULT):
-        self.problem = start.problem
-        self.observables = tuple(each.prepare(start) for each in observables)
+        self.problem: Problem = start.problem
+        self.observables: tuple[AbstractObservable, ...] = tuple(
+            each.prepare(start) for each in observables
+        )
         self._measure: dict[bool, Callable] = {}  # at the start, and after a step
 
     def __call__(self, state: State, info: AbstractStepInfo | None) -> Record:

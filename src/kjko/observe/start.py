@@ -17,7 +17,9 @@ class Start:
     """A problem, the method that solves it and its first particles."""
 
     def __init__(self, problem: Problem, method: AbstractMethod, particles: Particles):
-        self.problem, self.method, self.particles = problem, method, particles
+        self.problem: Problem = problem
+        self.method: AbstractMethod = method
+        self.particles: Particles = particles
 
     @cached_property
     def stationary(self) -> Stationary | None:

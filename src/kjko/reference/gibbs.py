@@ -28,7 +28,9 @@ class GibbsLaw(KnownLaw):
     def __init__(
         self, at_rest: Stationary, potential: Callable, temperature: float, mass: float = 1.0
     ):
-        self.at_rest, self.temperature, self.mass = at_rest, temperature, mass
+        self.at_rest: Stationary = at_rest
+        self.temperature: float = temperature
+        self.mass: float = mass
         self._potential = potential
         pairs = zip(at_rest.nodes, at_rest.marginals, strict=True)
         self._below = [CubicSpline(x, p).antiderivative() for x, p in pairs]

@@ -1,7 +1,7 @@
 """A density known on the nodes of a phase-space grid, between the nodes."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -33,7 +33,7 @@ class GridDensity(NamedTuple):
     grid: PhaseGrid
     floor: float
     mass_below: float
-    log_spline: RectBivariateSpline
+    log_spline: Any  # a RectBivariateSpline: scipy has no types
     periodic: bool
 
     def log_f(self, x: Coordinates, v: Coordinates) -> Float[np.ndarray, " n"]:

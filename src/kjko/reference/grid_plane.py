@@ -68,7 +68,9 @@ class PlaneLaw(KnownLaw):
         kept: dict[float, Density],
         mass: float,
     ):
-        self.grid, self.temperature, self.mass = grid, temperature, mass
+        self.grid: PlaneGrid = grid
+        self.temperature: float = temperature
+        self.mass: float = mass
         self._energy, self._kept = energy / temperature, kept
         self._splines: dict[float, list[np.ndarray]] = {}
         self._log_z = float(np.logaddexp.reduce(-self._energy, axis=None)) + math.log(grid.cell)

@@ -184,10 +184,14 @@ class Step:
     def __init__(self, equation: Equation, dt: float):
         grid = equation.grid
         k = wave_numbers(len(grid.x), grid.dx)
-        self.dv, self.flow, self.dt = grid.dv, equation.flow, dt
-        self.drift_phases = np.exp(-0.5j * dt * np.outer(k, grid.v))
-        self.rates = -0.5j * dt * wave_numbers(len(grid.v), grid.dv)
-        self.collide = None if equation.collisions is None else equation.collisions(dt)
+        self.dv: float = grid.dv
+        self.dt: float = dt
+        self.flow: GridFlow = equation.flow
+        self.drift_phases: np.ndarray = np.exp(-0.5j * dt * np.outer(k, grid.v))
+        self.rates: np.ndarray = -0.5j * dt * wave_numbers(len(grid.v), grid.dv)
+        self.collide: Callable[[Density], Density] | None = (
+            None if equation.collisions is None else equation.collisions(dt)
+        )
 
     def __call__(self, f: Density, time: float) -> Density:
         f = drift(f, self.drift_phases)  # x at t + dt/2

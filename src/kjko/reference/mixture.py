@@ -26,7 +26,9 @@ class ExactMixture(KnownLaw):
     def __init__(
         self, parts: list[ExactGaussian], weights: Float[np.ndarray, " k"], mass: float = 1.0
     ):
-        self.parts, self.weights, self.mass = parts, weights, mass
+        self.parts: list[ExactGaussian] = parts
+        self.weights: Float[np.ndarray, " k"] = weights
+        self.mass: float = mass
 
     def kl(self, time: float) -> float:
         """The relative entropy to the stationary law at a time."""

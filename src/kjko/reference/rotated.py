@@ -1,7 +1,7 @@
 """The law in a double well that lies along any direction: of one dimension, times a Gaussian."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +34,10 @@ class RotatedLaw(KnownLaw):
         frame: Float[np.ndarray, "d d"],
         mass: float = 1.0,
     ):
-        self.along, self.across, self.frame, self.mass = along, across, frame, mass
+        self.along: KnownLaw = along
+        self.across: ExactGaussian = across
+        self.frame: Float[np.ndarray, "d d"] = frame
+        self.mass: float = mass
 
     def knows(self, time: float) -> bool:
         return self.along.knows(time)
@@ -123,7 +126,9 @@ def in_one_dimension(problem: Problem) -> tuple[Problem, Problem, np.ndarray] | 
     return one, other, frame
 
 
-def rotated_law(problem: Problem, times: Sequence[float], known_law) -> RotatedLaw | None:
+def rotated_law(
+    problem: Problem, times: Sequence[float], known_law: Callable[..., KnownLaw]
+) -> RotatedLaw | None:
     """The law at these times; None if the problem is not one of one dimension, rotated.
 
     `known_law`: finds that of the problem along the well.

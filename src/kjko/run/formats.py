@@ -68,4 +68,7 @@ class NumPy:
         return {k: v for k, v in contents.items() if not k.startswith(start)}, attributes
 
 
-FORMATS = {"hdf5": HDF5(), "npz": NumPy()}  # by the name in output.format
+FORMATS: dict[str, HDF5 | NumPy] = {
+    "hdf5": HDF5(),
+    "npz": NumPy(),
+}  # by the name in output.format

@@ -29,7 +29,7 @@ from kjko.run.writer import Writer
 from kjko.signals import RESUMABLE, STOPPED, Interrupted, exit_at_once, stopping
 from kjko.simulation import evolve
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def start(case: Case, folder: Path, numbered: bool = False, resumes: Path | None = None) -> Path:

@@ -68,12 +68,12 @@ class Run:
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise Damaged(folder / "case.toml", repr(error)) from None
         begun = _without_null(self.manifest.get("case", self.case))
-        self.case = _filled(self.case, begun)
+        self.case: dict[str, Any] = _filled(self.case, begun)
         changed = changed_key(begun, self.case)
         if changed:
             raise ValueError(f"{folder / 'case.toml'}: {changed}; change it back")
-        self.periodic = "domain" in problem
-        self.has_bath = problem.get("collisions", {}).get("kind") != "dougherty"
+        self.periodic: bool = "domain" in problem
+        self.has_bath: bool = problem.get("collisions", {}).get("kind") != "dougherty"
         self.temperature: float = problem.get("temperature", 1.0)
 
     @cached_property

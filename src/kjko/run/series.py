@@ -6,7 +6,7 @@ from typing import Any
 
 from kjko.run.sealed import unseal
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def read_series(folder: Path) -> list[dict[str, Any]]:

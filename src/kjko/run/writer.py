@@ -11,7 +11,7 @@ from kjko.interfaces import Record, SnapshotFormat
 from kjko.observe import Start
 from kjko.observe.start import time_of
 from kjko.problem import Problem
-from kjko.reference.linear_theory import linear_wave, measured_wave
+from kjko.reference.linear_theory import LinearWave, linear_wave, measured_wave
 from kjko.run.atomic import append, sync, write_atomically
 from kjko.run.checkpoints import write_checkpoint
 from kjko.run.damaged import Damaged
@@ -33,8 +33,11 @@ class Writer:
     """
 
     def __init__(self, folder: Path, start: Start, format: SnapshotFormat, case: dict[str, Any]):
-        self.folder, self.start, self.format, self.case = folder, start, format, case
-        self.wave = linear_wave(start.problem)
+        self.folder: Path = folder
+        self.start: Start = start
+        self.format: SnapshotFormat = format
+        self.case: dict[str, Any] = case
+        self.wave: LinearWave | None = linear_wave(start.problem)
 
     def begin(self, case_toml: str) -> None:
         """A new folder: an empty series, case, manifest and the stationary law's marginals. A
