@@ -12,8 +12,9 @@ import pytest
 import run_folders
 from commands import kjko, line
 
-from kjko import cases, cli
+from kjko import cases
 from kjko.case import Case, load
+from kjko.cli import telling
 from kjko.run import loop, progress
 from kjko.run.writer import Writer
 from kjko.signals import SIGNALS
@@ -25,7 +26,7 @@ SMALL = [word for override in run_folders.SMALL for word in ("--set", override)]
 def quiet(monkeypatch, tmp_path):
     """An empty working directory, no figures (tested elsewhere), the precision restored."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_draw", lambda folder: None)
+    monkeypatch.setattr(telling, "draw", lambda folder: None)
     yield
     jax.config.update("jax_enable_x64", False)
 
@@ -341,7 +342,7 @@ def test_a_stop_that_leaves_no_checkpoint(command, tmp_path, monkeypatch):
 
 
 def test_a_stop_while_drawing(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "_draw", interrupted)
+    monkeypatch.setattr(telling, "draw", interrupted)
     assert line(kjko("plot", "run"), 130) == "stopped"
     message = "stopped; `kjko plot run` draws the figures"
     result = kjko("run", "gaussian-1d", "--out", "run", *SMALL)

@@ -8,8 +8,8 @@ import pytest
 from commands import kjko as command
 from commands import line
 
-from kjko import cli
 from kjko.case import BadInput, load
+from kjko.cli import telling
 from kjko.reference.known import known_law
 from kjko.run.loop import read_case, start
 from kjko.run.series import read_series
@@ -22,7 +22,7 @@ from kjko.studies.verify import verify
 def quiet(monkeypatch, tmp_path):
     """An empty working directory, and no figures of runs."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_draw", lambda folder: None)
+    monkeypatch.setattr(telling, "draw", lambda folder: None)
 
 
 SMALL = ["particles.number=60", "solver.end_time=0.2", "solver.fit.steps=4"]

@@ -1,0 +1,52 @@
+"""The command `kjko`. Modules that need jax are imported by the commands that need them."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from kjko.cli import cases, runs, studies
+
+app = typer.Typer(
+    help="Density, entropy and free energy of kinetic equations.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("cases")(cases.list_cases)
+app.command()(cases.show)
+app.command()(cases.validate)
+app.command()(runs.run)
+app.command()(studies.sweep)
+app.command()(runs.resume)
+app.command()(runs.status)
+app.command()(runs.plot)
+app.command()(studies.converge)
+app.command()(studies.compare)
+app.command()(runs.verify)
+app.command()(runs.report)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"kjko {version('kinetic-jko')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="and exit")
+    ] = False,
+) -> None:
+    """Density, entropy and free energy of kinetic equations."""
+
+
+def main() -> None:
+    """Entry point."""
+    logging.basicConfig(format="kjko: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    app()

@@ -1,0 +1,78 @@
+"""What a finished run or sweep has to say, and its figures."""
+
+from pathlib import Path
+
+import typer
+
+from kjko.cli.exit_codes import NUMERICAL
+from kjko.cli.opening import open_folder
+from kjko.signals import RESUMABLE, Interrupted, exit_at_once
+
+
+def tell(folder: Path) -> None:
+    """What a finished run has to say, and its figures."""
+    stopped = f"stopped; `kjko plot {folder}` draws the figures"
+    try:
+        with exit_at_once(RESUMABLE, stopped):
+            _tell_wave(folder)
+            draw(folder)
+            _tell_checks(folder)
+    except KeyboardInterrupt:
+        raise Interrupted(stopped) from None
+
+
+def draw(folder: Path) -> None:
+    from kjko.figures.run_figures import draw
+
+    open_folder(folder)
+    for path in draw(folder):
+        typer.echo(f"figure: {path}")
+
+
+def say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def tell_sweep(planned, failures: dict[Path, str]) -> None:
+    """What a finished sweep has to say."""
+    from kjko.studies.sweep_results import draw, table, write_table
+
+    with exit_at_once(RESUMABLE, f"stopped; `kjko plot {planned.folder}` draws the figure"):
+        typer.echo(table(planned))
+        typer.echo(f"table: {write_table(planned)}")
+        typer.echo(f"figure: {draw(planned)}")
+    for folder, failure in failures.items():
+        say(f"kjko: {folder}: {failure}")
+    if failures:
+        raise typer.Exit(NUMERICAL)
+
+
+def _tell_wave(folder: Path) -> None:
+    """A line on the wave of linear theory, and what of it was measured."""
+    from kjko.run.reader import open_run
+
+    wave = open_run(folder).wave
+    if not wave:
+        return
+    where, measured = f"k = {wave['theory']['wave_number']:.4g}", wave.get("measured", {})
+    if measured:
+        start, end = wave["window"]
+        where += f", t = {start:.3g} to {end:.3g}"
+    parts = []
+    for name, key in (("omega", "frequency"), ("gamma", "rate")):
+        exact = abs(round(wave["theory"][key], 9)) if key == "frequency" else wave["theory"][key]
+        found, theory = measured.get(key), f"theory {exact:.5g}"  # a root's zero is 1e-16
+        parts.append(f"{name} {'not seen' if found is None else f'= {found:.5g}'} ({theory})")
+    typer.echo(f"wave of {where}: {', '.join(parts)}")
+
+
+def _tell_checks(folder: Path) -> None:
+    """A line on the checks of the density, and a warning if they fail."""
+    from kjko.run.reader import open_run
+    from kjko.run.trust import checks_of_density
+
+    line, warning = checks_of_density(open_run(folder).columns)
+    if line is not None:
+        typer.echo(line)
+    if warning is not None:
+        typer.echo(f"kjko: {warning}", err=True)
