@@ -5,8 +5,9 @@ from typer.testing import CliRunner
 from kjko import cli
 
 
-def kjko(*arguments: object):
-    return CliRunner().invoke(cli.app, [str(a) for a in arguments], catch_exceptions=False)
+def kjko(*arguments: object, stdin: str | None = None):
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli.app, words, input=stdin, catch_exceptions=False)
 
 
 def line(result, exit_code: int) -> str:

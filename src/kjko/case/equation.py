@@ -30,6 +30,11 @@ CONFINING = "quadratic, multiwell or double-well"
 
 @part("potential", "quadratic")
 def quadratic(here: Here, stiffness: Positive | Matrix = 1.0, center: Vector | None = None):
+    """φ = ½ (x − c)ᵀ K (x − c).
+
+    stiffness [1/time²]: K, a number or a d × d matrix
+    center [length]: c, zero if not given
+    """
     here.needs_no_box("quadratic", PERIODIC)
     d = here.dimension
     if isinstance(stiffness, list):
@@ -45,6 +50,11 @@ def multiwell(
     stiffness: Positive = default(Multiwell, "stiffness"),
     amplitude: Number = default(Multiwell, "amplitude"),
 ):
+    """φ = ½ k |x|² + a Σᵢ cos(2π xᵢ).
+
+    stiffness [1/time²]: k
+    amplitude [velocity²]: a
+    """
     here.needs_no_box("multiwell", PERIODIC)
     return Multiwell(stiffness, amplitude)
 
@@ -55,6 +65,11 @@ def double_well(
     barrier: Positive = default(DoubleWell, "barrier"),
     minimum: Positive = default(DoubleWell, "minimum"),
 ):
+    """φ = b Σᵢ ((xᵢ/m)² − 1)².
+
+    barrier [velocity²]: b, the height between two minima
+    minimum [length]: m, where they are, at ±m
+    """
     here.needs_no_box("double-well", PERIODIC)
     return DoubleWell(barrier, minimum)
 
@@ -67,6 +82,13 @@ def rotated_well(
     minimum: Positive = 1.0,
     stiffness: Positive = 1.0,
 ):
+    """φ = b ((y/m)² − 1)² + ½ k |x − y e|², y = e·x: a double well along a direction e.
+
+    direction: e, of any length
+    barrier [velocity²]: b, the height between the minima
+    minimum [length]: m, where they are, at ±m
+    stiffness [1/time²]: k, across e
+    """
     here.needs_no_box("rotated-well", PERIODIC)
     along = vector(f"{here.path}.direction", direction, here.dimension)
     return RotatedWell(along, barrier, minimum, stiffness)
@@ -76,6 +98,11 @@ def rotated_well(
 def sine(
     here: Here, amplitude: Number = default(Sine, "amplitude"), mode: Count = default(Sine, "mode")
 ):
+    """φ = a Σᵢ sin(2π m xᵢ/Lᵢ), in a box.
+
+    amplitude [velocity²]: a
+    mode: m, waves in the box
+    """
     return Sine(here.sides("sine", CONFINING), amplitude, mode)
 
 
@@ -85,11 +112,20 @@ def cosine(
     amplitude: Number = default(Cosine, "amplitude"),
     mode: Count = default(Cosine, "mode"),
 ):
+    """φ = a Σᵢ cos(2π m xᵢ/Lᵢ), in a box.
+
+    amplitude [velocity²]: a
+    mode: m, waves in the box
+    """
     return Cosine(here.sides("cosine", CONFINING), amplitude, mode)
 
 
 @part("potential", "expression")
 def expression(here: Here, formula: str):
+    """φ as a formula of the position.
+
+    formula [velocity²]: of x1, x2, …; + − * / **, sin cos exp log sqrt tanh abs, pi
+    """
     try:
         return Expression(formula, here.dimension)
     except ValueError as error:
@@ -103,6 +139,12 @@ def poisson(
     shape: Shape = default(Mesh, "shape"),
     laplacian: Literal["spectral", "discrete"] = default(Poisson, "laplacian"),
 ):
+    """The field of the particles by Poisson's equation, in a box.
+
+    number_of_cells: of the grid, one number for all sides or one for each
+    shape: of a particle on the grid
+    laplacian: by the Fourier transform, or by differences of the grid
+    """
     return Poisson(_mesh(here, number_of_cells, shape, "poisson"), laplacian)
 
 
@@ -113,11 +155,21 @@ def ampere(
     shape: Shape = default(Mesh, "shape"),
     uniform_field: Number = default(Ampere, "uniform"),
 ):
+    """The field of the particles by Ampère's law, in a box of one dimension.
+
+    number_of_cells: of the grid
+    shape: of a particle on the grid
+    uniform_field [velocity/time]: added to the field at t = 0
+    """
     return Ampere(_mesh(here, number_of_cells, shape, "ampere"), uniform=uniform_field)
 
 
 @part("force", "uniform")
 def uniform(here: Here, acceleration: Vector):
+    """A constant acceleration.
+
+    acceleration [velocity/time]: one number for each of the first velocities
+    """
     if not 1 <= len(acceleration) <= here.velocity_dimension:
         raise BadInput(
             f"{here.path}.acceleration: expected a list of 1 to {here.velocity_dimension} numbers,"
@@ -128,6 +180,10 @@ def uniform(here: Here, acceleration: Vector):
 
 @part("force", "driven")
 def driven(here: Here, formula: str | list[str]):
+    """An acceleration that is a formula of time and position.
+
+    formula [velocity/time]: of t, x1, x2, …; one for each coordinate
+    """
     formulas = [formula] if isinstance(formula, str) else formula
     d_x, d = here.dimension, here.velocity_dimension
     if len(formulas) not in (d_x, d):
@@ -143,6 +199,10 @@ def driven(here: Here, formula: str | list[str]):
 
 @part("force", "magnetic")
 def magnetic(here: Here, gyrofrequency: Number | Vector):
+    """A uniform magnetic field, for two or three velocities.
+
+    gyrofrequency [1/time]: along the third axis, or three numbers
+    """
     d = here.velocity_dimension
     if d not in (2, 3) or (isinstance(gyrofrequency, list) and (d != 3 or len(gyrofrequency) != 3)):
         raise BadInput(
@@ -173,12 +233,16 @@ def _check_cells(path: str, cells: list[int], dimension: int) -> None:
 
 @part("collisions", "fokker-planck")
 def fokker_planck(here: Here):
+    """Friction and diffusion in a bath."""
     return FokkerPlanck
 
 
 @part("collisions", "dougherty")
 def dougherty(here: Here, number_of_cells: Count | list[Count] | None = None):
-    """Over all particles, or over each of so many cells of the box."""
+    """Friction and diffusion that keep momentum and energy.
+
+    number_of_cells: of the box, in each of which particles collide; all with all if not given
+    """
     mesh = None
     if number_of_cells is not None:
         mesh = _mesh(here, number_of_cells, default(Mesh, "shape"), "dougherty with cells")

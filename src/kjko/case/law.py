@@ -19,6 +19,11 @@ SPREAD = "widths, temperatures or covariances"
 
 @part("position", "gaussian")
 def gaussian_position(here: Here, mean: Vector, covariance: Matrix):
+    """Normal in x.
+
+    mean [length]: one number for each coordinate
+    covariance [length²]: d × d
+    """
     here.needs_no_box("gaussian", "cosine")
     d = here.dimension
     return GaussianPosition(
@@ -35,7 +40,13 @@ def cosine_position(
     wave_number: list[NotNegative] | None = None,
     literal: bool = False,
 ):
-    """One of `mode` and `wave_number`; `literal` keeps a wave number that does not fit the box."""
+    """ρ ∝ Πᵢ (1 + aᵢ cos(kᵢ xᵢ)), in a box; one of mode and wave_number.
+
+    amplitude: a, one for each coordinate
+    mode: waves in the box, one for each coordinate
+    wave_number [1/length]: k, one for each coordinate
+    literal: keep a wave number that does not fit the box
+    """
     box_length = here.sides("cosine", "gaussian")
     length = np.asarray(box_length, dtype=float)
     amplitudes = vector(f"{here.path}.amplitude", amplitude, length.size)
@@ -50,7 +61,12 @@ def waves(
     mode: list[list[Integer]],
     phase: Vector | None = None,
 ):
-    """Single waves in any direction: a list of modes, one for each amplitude."""
+    """ρ ∝ 1 + Σⱼ aⱼ cos(kⱼ·x + φⱼ), single waves of any direction, in a box.
+
+    amplitude: a, one for each wave
+    mode: waves along each side of the box, a list for each amplitude
+    phase: φ, zero if not given
+    """
     d, length = here.dimension, here.sides("waves", "gaussian")
     if len(mode) != len(amplitude) or not mode:
         raise BadInput(
@@ -95,8 +111,13 @@ def _modes(
 
 
 class VelocityTable(Table):
-    """A mixture of normal laws. One of `widths` (standard deviations) and `temperatures`, a number
-    for each law or one for each of its velocities, and `covariances`, a matrix for each.
+    """A mixture of normal laws, of one of widths, temperatures and covariances.
+
+    means [velocity]: one number for each velocity, a list for each law
+    widths [velocity]: standard deviations, a number for each law, or one for each of its velocities
+    temperatures [velocity²]: a number for each law, or one for each of its velocities
+    covariances [velocity²]: a d × d matrix for each law
+    weights: of sum one, equal if not given
     """
 
     means: Matrix
@@ -162,6 +183,11 @@ def _of_both(here: Here, kind: str) -> int:
 
 @part("law", "gaussian")
 def gaussian(here: Here, mean: Vector, covariance: Matrix):
+    """Normal in (x, v).
+
+    mean [length, velocity]: of x, then of v
+    covariance [products of these]: 2d × 2d, of x and v
+    """
     d = _of_both(here, "gaussian")
     return Gaussian(  # pyright: ignore[reportCallIssue]  it takes properties for fields
         vector(f"{here.path}.mean", mean, 2 * d),
@@ -173,6 +199,12 @@ def gaussian(here: Here, mean: Vector, covariance: Matrix):
 def gaussian_mixture(
     here: Here, means: Matrix, covariances: list[Matrix], weights: list[Positive] | None = None
 ):
+    """Several normal laws in (x, v).
+
+    means [length, velocity]: a list of 2d numbers for each
+    covariances [products of these]: a 2d × 2d matrix for each
+    weights: of sum one, equal if not given
+    """
     d, k = _of_both(here, "gaussian-mixture"), len(means)
     if k == 0 or len(covariances) != k:
         raise BadInput(
@@ -191,6 +223,11 @@ def gaussian_mixture(
 
 @part("law", "product")
 def product(here: Here, position: any_of("position"), velocity: VelocityTable):
+    """A law of x times one of v.
+
+    position: the law of x
+    velocity: the law of v, a mixture of normal laws
+    """
     in_x = position.build(here.at(f"{here.path}.position"))
     where = f"{here.path}.velocity"
     means, covariances, weights = velocity.build(where, here.velocity_dimension)

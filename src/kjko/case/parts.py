@@ -1,10 +1,15 @@
 """Parts that a case can name: `kind` and keys, which are the signature of what makes the part.
 
     @part("potential", "double-well")
-    def double_well(here: Here, barrier: Positive = default(DoubleWell, "barrier")): ...
+    def double_well(here: Here, barrier: Positive = default(DoubleWell, "barrier")):
+        '''What it is.
+
+        barrier [velocity²]: the height between two minima
+        '''
 
 A key's type is its annotation. Its default is the signature's, which takes that of the library's
-class by `default`: it is written once, there. The first part of an axis is its default kind.
+class by `default`: it is written once, there. What it is, and its unit, are in the docstring, for
+`kjko keys`. The first part of an axis is its default kind.
 """
 
 import inspect
@@ -92,7 +97,7 @@ def part(axis: str, kind: str) -> Callable[[Callable], Callable]:
             for key in keys
         }
         fields["kind"] = (Literal[kind], ...)
-        model = create_model(make.__name__, __base__=Part, **fields)
+        model = create_model(make.__name__, __base__=Part, __doc__=make.__doc__ or "", **fields)
         _MAKERS[model] = make
         _PARTS.setdefault(axis, {})[kind] = model
         return make

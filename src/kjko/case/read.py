@@ -5,16 +5,16 @@ import itertools
 import re
 import reprlib
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from kjko import cases
 from kjko.case.build import Experiment, build, has_coupled_pairs
 from kjko.case.checks import BadInput
+from kjko.case.keys import keys
 from kjko.case.parts import of_kind
 from kjko.case.tables import CaseTable
 
@@ -58,10 +58,7 @@ def parse_toml(text: str, name: str, overrides: list[str] | None = None) -> Case
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # the decoder's own error is a ValueError
         raise BadInput(f"{name}: not valid TOML: {error}") from None
-    # Tables before their keys and a kind before the rest, so that the order given does not matter.
-    changes = sorted(map(_parse_override, overrides or []), key=_rank)
-    for path, value in changes:
-        _set(data, path, value)
+    changes = set_keys(data, overrides or [])
     try:
         case = Case.model_validate(data)
     except ValidationError as error:
@@ -69,6 +66,17 @@ def parse_toml(text: str, name: str, overrides: list[str] | None = None) -> Case
     case = _with_functions_of_all_coordinates(case)
     leaves = (tuple(leaf) for path, value in changes for leaf in _leaves(path, value))
     return _titled(case, list(dict.fromkeys(leaves)))
+
+
+def set_keys(data: dict[str, Any], overrides: list[str]) -> list[tuple[list[str], Any]]:
+    """Set keys of nested tables, by `a.b=value`; the paths and values that were. Raises BadInput.
+
+    Tables are set before their keys and a kind before the rest: the order given does not matter.
+    """
+    changes = sorted(map(_parse_override, overrides), key=_rank)
+    for path, value in changes:
+        _set(data, path, value)
+    return changes
 
 
 def _with_functions_of_all_coordinates(case: Case) -> Case:
@@ -193,7 +201,7 @@ def _holds(here: Any, part: str | int) -> bool:
 
 
 def _nearest_key(key: str) -> str:
-    known = sorted(set(_keys(Case)))
+    known = sorted({key.path for key in keys()})
     if key in known:
         return f"another kind has it, see {key.rpartition('.')[0]}.kind"
     names = {k: k.rpartition(".")[2] for k in known}
@@ -202,14 +210,3 @@ def _nearest_key(key: str) -> str:
         return "remove it"
     places = [k for k, name in names.items() if name == close[0]]
     return f"did you mean {difflib.get_close_matches(key, places, n=1, cutoff=0)[0]}?"
-
-
-def _keys(model: Any, parent: str = "") -> Iterator[str]:
-    """The paths of the keys of a table and of all tables in it."""
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        for name, field in model.model_fields.items():
-            yield parent + name
-            yield from _keys(field.annotation, f"{parent}{name}.")
-    else:
-        for part in get_args(model):
-            yield from _keys(part, parent)

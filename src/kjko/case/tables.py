@@ -21,15 +21,29 @@ LEARNED_BY_ADAM = ("score", "score-end-to-end", "velocity-matching")
 
 
 class DomainTable(Table):
-    """The periodic box: its sides, or the wave number 2π/L of each."""
+    """The periodic box: one of its two keys.
+
+    length [length]: of each side
+    wave_number [1/length]: 2π/L of each side
+    """
 
     length: list[Positive] | None = None
     wave_number: list[Positive] | None = None
 
 
 class ProblemTable(Table):
-    """`potential`, `force` (one or several), or both; `velocity_dimension` is `dimension` if not
-    given; `law` may be left out where the particles come from a file.
+    """The equation, with a potential, a force, or both.
+
+    dimension: of space
+    velocity_dimension: dimension if not given, or more
+    collision_rate [1/time]: ε; 0 is without collisions
+    temperature [velocity²]: T₀ of the bath
+    mass: the integral of f; the volume of the box for a plasma frequency of one
+    collisions: Q[f]
+    potential [velocity²]: φ(x), of a force −∇φ
+    force: fields, of the particles themselves, uniform, driven or magnetic; one or a list of them
+    law: f at t = 0; left out where particles come from a file
+    domain: a periodic box; left out for all of space
     """
 
     dimension: Count
@@ -50,7 +64,13 @@ class ProblemTable(Table):
 
 
 class ParticlesTable(Table):
-    """Drawn from the law, or read from a `file`, an .npz with x (n, d_x), v (n, d), log_f (n)."""
+    """Drawn from the law, or read from a file.
+
+    number: of particles
+    sampling: how they are drawn; a lattice is the quietest start in few dimensions
+    seed: of all that is random
+    file: an .npz with x (n, d_x), v (n, d) and log_f (n)
+    """
 
     number: Annotated[int, Field(ge=2, lt=2**31), BeforeValidator(whole)] = 10_000
     sampling: Literal["random", "low-discrepancy", "lattice", "cell-jitter"] = "random"
@@ -59,6 +79,18 @@ class ParticlesTable(Table):
 
 
 class SolverTable(Table):
+    """How the equation is solved.
+
+    time_step [time]: Δt
+    end_time [time]: a multiple of the time step
+    precision: of the arithmetic
+    integrator: where in a step collisions act
+    method: how collisions are done
+    control: the functions that are fitted; ridges by default where f has coupled pairs (x_k, v_k),
+        mlp for learned scores and velocities
+    fit: how they are fitted; levenberg-marquardt by default for ridges, adam for mlp
+    """
+
     time_step: Positive
     end_time: Positive
     precision: Literal["single", "double"] = "single"
@@ -90,9 +122,16 @@ class SolverTable(Table):
 
 
 class OutputTable(Table):
-    """Times of snapshots, and every how many steps there is one more (0: none); the same of frames
-    of the animation; of checkpoints. `passages`: keep what each step did to phase space, for the
-    density anywhere. `keep_programs`: for the next run, in the user's cache folder.
+    """What is written.
+
+    snapshot_times [time]: of snapshots of the particles, beside the last
+    snapshot_every [steps]: more of them; 0 is none
+    histogram_every [steps]: frames of the animation; 0 is none
+    checkpoint_every [steps]: what a run goes on from
+    passages: keep what each step did to phase space, for the density anywhere
+    keep_programs: keep what is compiled for the next run, in the user's cache folder
+    format: of snapshots
+    observables: what is measured after each step; the usual ones if not given
     """
 
     snapshot_times: list[NotNegative] = [0.0]
@@ -102,10 +141,19 @@ class OutputTable(Table):
     passages: bool = True
     keep_programs: bool = True
     format: Literal[tuple(FORMATS)] = "hdf5"
-    observables: list[Literal[NAMES]] | None = None  # of the default ones if not given
+    observables: list[Literal[NAMES]] | None = None
 
 
 class CaseTable(Table):
+    """A case.
+
+    title: of its figures
+    problem: the equation
+    particles: those that carry f
+    solver: how it is solved
+    output: what is written
+    """
+
     title: str = ""
     problem: ProblemTable
     particles: ParticlesTable = ParticlesTable()

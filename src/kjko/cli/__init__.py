@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kjko.cli import cases, runs, studies
+from kjko.cli.new_case import init
 
 app = typer.Typer(
     help="Density, entropy and free energy of kinetic equations.",
@@ -18,6 +19,8 @@ app = typer.Typer(
 app.command("cases")(cases.list_cases)
 app.command()(cases.show)
 app.command()(cases.validate)
+app.command("keys")(cases.list_keys)
+app.command()(init)
 app.command()(runs.run)
 app.command()(studies.sweep)
 app.command()(runs.resume)
