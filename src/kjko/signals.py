@@ -10,6 +10,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from kjko.messages import error
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 STOPPED, RESUMABLE = 130, 75  # exit codes
 
@@ -86,7 +88,7 @@ def _heed(reader: int) -> None:
 
 def _leave(code: int, message: str) -> None:
     with contextlib.suppress(OSError):
-        os.write(2, f"kjko: {message}\n".encode())
+        os.write(2, error(message))
     os._exit(code)
 
 

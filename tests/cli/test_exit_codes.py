@@ -1,11 +1,13 @@
-"""The command: exit codes, one line for what went wrong, signals, progress."""
+"""The command: exit codes, one line for what went wrong, signals, what is said."""
 
 import errno
-import io
+import json
 import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import jax
 import pytest
@@ -14,8 +16,8 @@ from commands import kjko, line
 
 from kjko import cases
 from kjko.case import Case, load
-from kjko.cli import telling
-from kjko.run import loop, progress
+from kjko.cli import runs, telling
+from kjko.run import loop
 from kjko.run.writer import Writer
 from kjko.signals import SIGNALS
 
@@ -354,60 +356,62 @@ def interrupted(*arguments):
     raise KeyboardInterrupt
 
 
-def test_help_cases_and_show_are_light():
+def test_a_package_that_is_missing(monkeypatch):
+    """The exact line that installs it, from what the package itself says that it needs."""
+
+    def lacks(module):
+        def refuse(*_):
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+        monkeypatch.setattr(runs, "open_folder", refuse)
+        return line(kjko("status", "run"), 2)
+
+    install = "expected this package, got none; `pip install 'kinetic-jko"
+    assert lacks("torch.nn") == f"torch.nn: {install}[benchmark]'`"
+    assert lacks("xarray") == f"xarray: {install}'`"
+    with pytest.raises(ModuleNotFoundError):  # a fault of ours, which is not expected
+        lacks("kjko.absent")
+
+
+def test_quiet_says_nothing_but_what_is_wrong(tmp_path):
+    result = kjko("run", "gaussian-1d", "--out", "run", "--quiet", *SMALL)
+    (warning,) = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert warning.startswith("kjko: the density cannot be trusted: ")
+    (tmp_path / "run" / "checkpoints" / "step_000006.npz").write_bytes(b"")
+    result = kjko("resume", "run", "--quiet")
+    assert (result.exit_code, result.stdout) == (0, "")
+    damaged = "kjko: step_000006.npz is damaged; going on from step 4"
+    assert result.stderr.splitlines() == [damaged, warning]
+    assert "unknown key" in line(kjko("run", "gaussian-1d", "--quiet", "--set", "a=1"), 2)
+
+
+def test_what_is_said_as_json():
+    result = kjko("run", "gaussian-1d", "--out", "run", "--log-json", *SMALL)
+    begins, *_, last, warning = map(json.loads, result.stderr.splitlines())
+    assert begins["level"] == "info" and "steps 1 to 6 on cpu" in begins["message"]
+    assert last["fields"]["step"] == last["fields"]["steps"] == run_folders.STEPS
+    assert warning["level"] == "warning" and warning["message"].startswith("the density cannot")
+    record = run_folders.series(Path("run"))[-1]
+    assert last["fields"]["free_energy"] == record["free_energy"]
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(last["time"])).total_seconds()) < 60
+    result = kjko("resume", "run", "--log-json", "--devices", "0")
+    (refused,) = map(json.loads, result.stderr.splitlines())
+    assert (result.exit_code, refused["level"], refused["fields"]) == (2, "error", {})
+    assert refused["message"] == "--devices: expected 1 to 64, got 0"
+
+
+def test_a_signal_is_told_of_as_json():
+    """Where the process ends at once, in the midst of compilation say."""
     code = """
-import sys
-from typer.testing import CliRunner
-from kjko.cli import app
-open("mine.toml", "w").close()
-shows = (["show", "gaussian-1d"], ["show", "mine.toml"])
-for arguments in (["--help"], ["run", "--help"], ["cases"], *shows):
-    assert CliRunner().invoke(app, arguments).exit_code == 0
-print({"jax", "equinox", "numpy", "h5py", "matplotlib"} & set(sys.modules))
+import os, signal, time
+from kjko.signals import watch
+from kjko.messages import speaking
+watch(130)
+with speaking(as_json=True):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
-
-
-# Progress.
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def progress_of(output: io.StringIO, monkeypatch, steps: int, done: int) -> str:
-    monkeypatch.setattr(sys, "stderr", output)
-    with progress.progress("It begins", steps, done) as show:
-        for step in range(done + 1, steps + 1):
-            show({"step": step, "time": 0.1 * step, "free_energy": -1.25})
-    return output.getvalue()
-
-
-def test_a_bar_on_a_terminal(monkeypatch):
-    text = progress_of(Terminal(), monkeypatch, steps=5, done=2)
-    assert text.startswith("It begins\n") and "2/5" in text and "5/5" in text
-    assert "t = 0.5, free energy = -1.25" in text
-    assert text.count("\n") == 2
-
-
-def test_a_line_now_and_then_elsewhere(monkeypatch):
-    monkeypatch.setattr(progress, "QUIET_INTERVAL", 0.0)
-    lines = progress_of(io.StringIO(), monkeypatch, steps=5, done=2).splitlines()
-    assert lines[0] == "It begins" and len(lines) == 4
-    assert lines[1] == "step 3/5, t = 0.3, free energy = -1.25"  # of compilation nothing follows
-    assert lines[-1] == "step 5/5, t = 0.5, free energy = -1.25, 0 s left"
-
-
-def test_not_more_than_a_line_every_interval(monkeypatch):
-    _, *lines = progress_of(io.StringIO(), monkeypatch, steps=5, done=0).splitlines()
-    assert lines == ["step 5/5, t = 0.5, free energy = -1.25, 0 s left"]
-
-
-def test_time_left_without_compilation(monkeypatch):
-    clock = iter([0.0, 100.0, 102.0, 104.0])
-    monkeypatch.setattr(progress, "QUIET_INTERVAL", 0.0)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    lines = progress_of(io.StringIO(), monkeypatch, steps=3, done=0).splitlines()
-    assert lines[2].endswith(", 2 s left")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    said = json.loads(done.stderr)
+    assert (done.returncode, said["level"], said["message"]) == (130, "error", "stopped")

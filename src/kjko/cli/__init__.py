@@ -1,19 +1,18 @@
 """The command `kjko`. Modules that need jax are imported by the commands that need them."""
 
-import logging
-import sys
 from typing import Annotated
 
 import typer
 
 from kjko.cli import cases, runs, studies
 from kjko.cli.new_case import init
+from kjko.messages import speaking
 
 app = typer.Typer(
     help="Density, entropy and free energy of kinetic equations.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
+    rich_markup_mode=None,  # a tenth of a second
     pretty_exceptions_enable=False,
 )
 app.command("cases")(cases.list_cases)
@@ -42,14 +41,15 @@ def _tell_version(asked: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="and exit")
     ] = False,
 ) -> None:
     """Density, entropy and free energy of kinetic equations."""
+    context.with_resource(speaking())
 
 
 def main() -> None:
     """Entry point."""
-    logging.basicConfig(format="kjko: %(message)s", level=logging.WARNING, stream=sys.stderr)
     app()

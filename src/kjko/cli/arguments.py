@@ -5,10 +5,23 @@ from typing import Annotated
 
 import typer
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR")]
-CaseName = Annotated[str, typer.Argument(help="a built-in's name or a path to a .toml")]
+from kjko.cli import completion
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", autocompletion=completion.folders)]
+CaseName = Annotated[
+    str,
+    typer.Argument(
+        help="a built-in's name or a path to a .toml", autocompletion=completion.names_of_cases
+    ),
+]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="set a key of the case")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="A.B=C",
+        help="set a key of the case",
+        autocompletion=completion.overrides,
+    ),
 ]
 
 Devices = Annotated[
@@ -23,3 +36,7 @@ Processes = Annotated[
     int | None, typer.Option(help="how many there are, each with as many of the devices")
 ]
 Process = Annotated[int | None, typer.Option(help="which of them this is, from 0 on; 0 writes")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="say nothing but results, warnings, errors")]
+LogJson = Annotated[
+    bool, typer.Option("--log-json", help="say what goes to stderr as JSON, an object a line")
+]

@@ -1,6 +1,8 @@
 """Exit codes, and the one line of a failure."""
 
 import contextlib
+import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,7 +14,9 @@ from kjko.signals import RESUMABLE, STOPPED, Interrupted
 from kjko.streams import silence
 
 BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT = 2, 3, 4, 5
+PACKAGE = "kinetic-jko"
 HALF = 500  # of the letters of a message
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -21,7 +25,7 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("kjko: stopped", err=True)
+        log.error("stopped")
         leave_the_others(STOPPED)
         raise typer.Exit(STOPPED) from None
     except BrokenPipeError:  # as in `kjko show CASE | head -1`: no one wants more of it
@@ -33,13 +37,33 @@ def exit_codes() -> Iterator[None]:
                 traceback.print_exc()
             leave_the_others(1)
             raise
-        text = f"out of memory: {error}" if _lacks_memory(error) else str(error)
-        if _is_lost(error):
-            text = f"another process of the run has ended; `kjko resume` goes on ({error})"
-        typer.echo(f"kjko: {_line(text)}", err=True)
+        log.error(_line(_text(error)))
         if code not in (NUMERICAL, RESUMABLE):  # which end all processes at the same step
             leave_the_others(code)
         raise typer.Exit(code) from None
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name}: expected this package, got none; `{pip_line(error.name or '')}`"
+    if _is_lost(error):
+        return f"another process of the run has ended; `kjko resume` goes on ({error})"
+    return f"out of memory: {error}" if _lacks_memory(error) else str(error)
+
+
+def pip_line(module: str) -> str | None:
+    """What installs a module that the package or one of its extras needs; None for any other."""
+    from importlib.metadata import requires
+
+    wanted = module.partition(".")[0].lower()
+    for requirement in requires(PACKAGE) or ():
+        name, extra = (
+            re.match(r"([\w.-]+)", requirement),
+            re.search(r"extra == .(\w+)", requirement),
+        )
+        if name and re.sub(r"[-.]", "_", name[1]).lower() == wanted:
+            return f"pip install '{PACKAGE}{f'[{extra[1]}]' if extra else ''}'"
+    return None
 
 
 def _line(text: str) -> str:
@@ -61,6 +85,8 @@ def _exit_code(error: Exception) -> int | None:
         NoCheckpoint: NO_CHECKPOINT,
         Interrupted: RESUMABLE,
     }
+    if isinstance(error, ModuleNotFoundError) and pip_line(error.name or "") is not None:
+        return BAD_INPUT
     if _lacks_memory(error) or _is_lost(error):
         return INPUT_OUTPUT
     return next((code for kind, code in codes.items() if isinstance(error, kind)), None)

@@ -1,6 +1,7 @@
 """A new case, by questions on a terminal or by options."""
 
 import copy
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from kjko.cli.exit_codes import exit_codes
 from kjko.cli.opening import set_up_jax
 
 DIMENSIONS = ("1", "2", "3")
+log = logging.getLogger(__name__)
 FEW = "particles.number=100"  # to try an answer
 
 
@@ -115,7 +117,7 @@ def _ask(what: str, default: str, check: Callable[[str], None]) -> str:
             check(answer)
             return answer
         except BadInput as error:
-            typer.echo(f"kjko: {error}", err=True)
+            log.error(error)
         except typer.Abort:
             raise KeyboardInterrupt from None
     return default

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from kjko.messages import say_errors_only
+
 OTHERS_FIRST = 5  # seconds
 
 
@@ -16,7 +18,7 @@ def ask_for(
     from kjko.case import BadInput
     from kjko.core.sums import BLOCKS
     from kjko.devices import ask_for
-    from kjko.hosts import join
+    from kjko.hosts import is_writer, join
 
     number = _number_of_processes(devices, coordinator, processes, process)
     if devices is None and number == 1:
@@ -30,6 +32,8 @@ def ask_for(
         ask_for(devices // number)
     if number > 1:
         join(coordinator, processes, process)
+        if not is_writer():
+            say_errors_only()
     return devices
 
 

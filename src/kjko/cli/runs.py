@@ -6,10 +6,21 @@ from typing import Annotated
 import typer
 
 from kjko.cli import telling
-from kjko.cli.arguments import CaseName, Coordinator, Devices, Folder, Overrides, Process, Processes
+from kjko.cli.arguments import (
+    CaseName,
+    Coordinator,
+    Devices,
+    Folder,
+    LogJson,
+    Overrides,
+    Process,
+    Processes,
+    Quiet,
+)
 from kjko.cli.exit_codes import exit_codes
 from kjko.cli.opening import load, open_folder, set_up_jax
 from kjko.cli.processes import ask_for, has_joined, shared_out_among
+from kjko.messages import speaking
 from kjko.signals import RESUMABLE, exit_at_once
 from kjko.streams import lossy_output
 
@@ -24,13 +35,15 @@ def run(
     processes: Processes = None,
     process: Process = None,
     overrides: Overrides = None,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Run a case into a new folder and draw its figures.
 
     By several processes, each started with the same words but for --process; by those that SLURM
     has started (srun) with --devices alone.
     """
-    with lossy_output(), exit_codes():
+    with speaking(quiet, log_json), lossy_output(), exit_codes():
         devices = ask_for(devices, coordinator, processes, process)
         loaded = load(case, overrides)
         from kjko.case import BadInput
@@ -51,10 +64,12 @@ def resume(
     coordinator: Coordinator = None,
     processes: Processes = None,
     process: Process = None,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Go on with a stopped run or sweep, a run on any number of devices and processes."""
     go_on = f"stopped; `kjko resume {folder}` goes on"
-    with lossy_output(), exit_codes(), exit_at_once(RESUMABLE, go_on):
+    with speaking(quiet, log_json), lossy_output(), exit_codes(), exit_at_once(RESUMABLE, go_on):
         from kjko.case import BadInput
         from kjko.hosts import is_writer
         from kjko.run import loop
@@ -91,14 +106,14 @@ def status(folder: Folder) -> None:
             raise OSError("; ".join(damage))
 
 
-def plot(folder: Folder) -> None:
+def plot(folder: Folder, quiet: Quiet = False, log_json: LogJson = False) -> None:
     """Draw the figures of a run or a sweep, from its folder alone."""
-    with exit_codes():
+    with speaking(quiet, log_json), exit_codes():
         from kjko.studies.sweep import is_sweep, read_sweep
         from kjko.studies.sweep_results import draw
 
         if is_sweep(folder):
-            typer.echo(f"figure: {draw(read_sweep(folder))}")
+            telling.say_result(f"figure: {draw(read_sweep(folder))}")
         else:
             telling.draw(folder)
 
@@ -109,21 +124,23 @@ def report(
         Path | None,
         typer.Option(help="file; default DIR/report.html, or report.html of several runs"),
     ] = None,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Tell of a run, or compare several, on one HTML page that needs nothing beside it."""
-    with exit_codes():
+    with speaking(quiet, log_json), exit_codes():
         from kjko.report.page import write_report
 
         for folder in folders:
             open_folder(folder)
         path = out or (folders[0] if len(folders) == 1 else Path()) / "report.html"
         write_report(folders, path)
-        typer.echo(f"report: {path}")
+        telling.say_result(f"report: {path}")
 
 
-def verify(folder: Folder) -> None:
+def verify(folder: Folder, quiet: Quiet = False, log_json: LogJson = False) -> None:
     """Hold a run to the exact law, a grid solution or the law it tends to; print, draw errors."""
-    with exit_codes():
+    with speaking(quiet, log_json), exit_codes():
         from kjko.run.claim import check_free
         from kjko.run.loop import read_case
         from kjko.studies import verify as verification
@@ -133,4 +150,4 @@ def verify(folder: Folder) -> None:
         set_up_jax(case)
         result = verification.verify(case, folder)
         typer.echo(verification.keep(result, folder))
-        typer.echo(f"figure: {verification.draw(case.title, result, folder)}")
+        telling.say_result(f"figure: {verification.draw(case.title, result, folder)}")

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from kjko.cli.arguments import CaseName, Overrides
+from kjko.cli.arguments import CaseName, LogJson, Overrides, Quiet
 from kjko.cli.exit_codes import exit_codes
 from kjko.cli.opening import load, set_up_jax
-from kjko.cli.telling import say, tell_sweep
+from kjko.cli.telling import say, say_result, tell_sweep
+from kjko.messages import speaking
 from kjko.streams import lossy_output
 
 
@@ -20,12 +21,14 @@ def sweep(
         Path | None, typer.Option(help="new folder; default runs/sweep-CASE, numbered if taken")
     ] = None,
     overrides: Overrides = None,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Run a case for each of several values, as in --set problem.collision_rate=0.1,0.3,1.
 
     Compiled once; a table and a figure at the end, all series by `kjko.open_sweep`.
     """
-    with lossy_output(), exit_codes():
+    with speaking(quiet, log_json), lossy_output(), exit_codes():
         from kjko.run.claim import new_folder
         from kjko.run.loop import check_unused
         from kjko.studies import sweep as study
@@ -48,12 +51,14 @@ def converge(
         Path | None, typer.Option(help="new folder; default runs/converge-CASE, numbered if taken")
     ] = None,
     overrides: Overrides = None,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Time-step study of a Gaussian case against the exact law (Figure 1).
 
     In double precision, with the affine control fitted on all particles, unless --set says else.
     """
-    with lossy_output(), exit_codes():
+    with speaking(quiet, log_json), lossy_output(), exit_codes():
         from kjko.case import BadInput
         from kjko.figures.errors import draw_convergence
         from kjko.run.atomic import write_atomically
@@ -80,7 +85,7 @@ def converge(
         draw_convergence(steps, result.errors, result.orders, folder / "convergence.png")
         for name, order in result.orders.items():
             typer.echo(f"order of {name}: {order:.2f}")
-        typer.echo(f"figure: {folder / 'convergence.png'}")
+        say_result(f"figure: {folder / 'convergence.png'}")
 
 
 def compare(
@@ -93,12 +98,14 @@ def compare(
         Path | None, typer.Option(help="new folder; default runs/compare-CASE, numbered if taken")
     ] = None,
     overrides: Overrides = None,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Solve a case by several methods from the same particles: table and figures (Figure 2).
 
     Methods that learn a network take the case's control and fit, where it has one.
     """
-    with lossy_output(), exit_codes():
+    with speaking(quiet, log_json), lossy_output(), exit_codes():
         from kjko.run.claim import new_folder
         from kjko.run.loop import check_unused
         from kjko.studies.compare import check_methods
@@ -120,4 +127,4 @@ def compare(
         )
         typer.echo(result.table())
         for path in sorted(folder.glob("*.png")):
-            typer.echo(f"figure: {path}")
+            say_result(f"figure: {path}")

@@ -1,5 +1,6 @@
 """What a finished run or sweep has to say, and its figures."""
 
+import logging
 from pathlib import Path
 
 import typer
@@ -7,6 +8,8 @@ import typer
 from kjko.cli.exit_codes import NUMERICAL
 from kjko.cli.opening import open_folder
 from kjko.signals import RESUMABLE, Interrupted, exit_at_once
+
+log = logging.getLogger(__name__)
 
 
 def tell(folder: Path) -> None:
@@ -26,11 +29,18 @@ def draw(folder: Path) -> None:
 
     open_folder(folder)
     for path in draw(folder):
-        typer.echo(f"figure: {path}")
+        say_result(f"figure: {path}")
 
 
 def say(line: str) -> None:
-    typer.echo(line, err=True)
+    """Of what is being done."""
+    log.info(line)
+
+
+def say_result(line: str) -> None:
+    """Of what was done, on stdout."""
+    if log.isEnabledFor(logging.INFO):
+        typer.echo(line)
 
 
 def tell_sweep(planned, failures: dict[Path, str]) -> None:
@@ -39,10 +49,10 @@ def tell_sweep(planned, failures: dict[Path, str]) -> None:
 
     with exit_at_once(RESUMABLE, f"stopped; `kjko plot {planned.folder}` draws the figure"):
         typer.echo(table(planned))
-        typer.echo(f"table: {write_table(planned)}")
-        typer.echo(f"figure: {draw(planned)}")
+        say_result(f"table: {write_table(planned)}")
+        say_result(f"figure: {draw(planned)}")
     for folder, failure in failures.items():
-        say(f"kjko: {folder}: {failure}")
+        log.error("%s: %s", folder, failure)
     if failures:
         raise typer.Exit(NUMERICAL)
 
@@ -63,7 +73,7 @@ def _tell_wave(folder: Path) -> None:
         exact = abs(round(wave["theory"][key], 9)) if key == "frequency" else wave["theory"][key]
         found, theory = measured.get(key), f"theory {exact:.5g}"  # a root's zero is 1e-16
         parts.append(f"{name} {'not seen' if found is None else f'= {found:.5g}'} ({theory})")
-    typer.echo(f"wave of {where}: {', '.join(parts)}")
+    say_result(f"wave of {where}: {', '.join(parts)}")
 
 
 def _tell_checks(folder: Path) -> None:
@@ -73,6 +83,6 @@ def _tell_checks(folder: Path) -> None:
 
     line, warning = checks_of_density(open_run(folder).columns)
     if line is not None:
-        typer.echo(line)
+        say_result(line)
     if warning is not None:
-        typer.echo(f"kjko: {warning}", err=True)
+        log.warning(warning)

@@ -1,60 +1,97 @@
-"""Progress of a run, on stderr."""
+"""Progress of a run: a bar on a terminal, elsewhere a line every 30 s."""
 
 import contextlib
-import sys
+import logging
 import time
 from collections.abc import Callable, Iterator
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from kjko.interfaces import Record
+from kjko.messages import are_lines
 
-QUIET_INTERVAL = 30.0  # seconds between lines where the output is no terminal
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+INTERVAL = 30.0  # seconds between lines
+REFRESH = 0.1  # seconds between drawings of a bar
+SHOWN = {"time": "t", "free_energy": "F", "det_min": "det", "fit_r2": "R²"}
+INSTEAD = "energy_kinetic"  # where there is no free energy
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def progress(begins: str, steps: int, done: int) -> Iterator[Callable[[Record], None]]:
-    """A line on what begins, then one bar on a terminal, elsewhere a line every 30 s.
+    """A line on what begins; then what is yielded is told of the record of each step.
 
     The first step is compiled: the time left is told from what comes after it.
     """
-    sys.stderr.write(begins + "\n")
-    sys.stderr.flush()
-    if sys.stderr.isatty():
-        with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True) as bar:
+    log.info(begins)
+    begun = last = time.monotonic()
+    with _bar(steps, done) as bar:
 
-            def show_bar(record: Record) -> None:
-                bar.set_postfix_str(_summary(record), refresh=False)
-                if record["step"] > done + 1:
-                    bar.update()
-                    return
-                bar.n = bar.initial = bar.last_print_n = done + 1
-                bar.unpause()  # the time of the first step does not count
+        def show(record: Record) -> None:
+            nonlocal begun, last
+            now, step = time.monotonic(), record["step"]
+            after = step - done - 1
+            if after == 0:
+                begun = now
+            left = (now - begun) / after * (steps - step) if after else None
+            if now - last < (INTERVAL if bar is None else REFRESH) and step < steps:
+                return
+            last = now
+            if bar is None:
+                fields = {"step": step, "steps": steps, **_shown(record), "seconds_left": left}
+                line = f"step {step}/{steps}, {_summary(record, left)}"
+                log.info(line, extra={"fields": fields})
+            else:
+                bar.update(bar.task_ids[0], completed=step, told=_summary(record, left))
+                bar.start()  # the first time
+                bar.console.show_cursor(True)  # a signal may end the process at once
                 bar.refresh()
 
-            yield show_bar
+        yield show
+
+
+@contextlib.contextmanager
+def _bar(steps: int, done: int) -> "Iterator[Progress | None]":
+    """A bar that has not begun, where one can be drawn."""
+    if not (are_lines() and log.isEnabledFor(logging.INFO)):
+        yield None
         return
-    begun, last = 0.0, time.monotonic()
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.table import Column
 
-    def show_line(record: Record) -> None:
-        nonlocal begun, last
-        now, after = time.monotonic(), record["step"] - done - 1
-        if after == 0:
-            begun = now
-        if now - last < QUIET_INTERVAL and record["step"] < steps:
-            return
-        last = now
-        left = f", {(now - begun) / after * (steps - record['step']):.0f} s left" if after else ""
-        sys.stderr.write(f"step {record['step']}/{steps}, {_summary(record)}{left}\n")
-        sys.stderr.flush()
-
-    yield show_line
+    told = TextColumn("{task.fields[told]}", markup=False, table_column=Column(no_wrap=True))
+    columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(20), told)
+    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
+    bar.add_task("", total=steps, completed=done, told="")
+    if bar.console.is_dumb_terminal:
+        yield None
+        return
+    try:
+        yield bar
+    finally:
+        bar.stop()
 
 
-def _summary(record: Record) -> str:
-    parts = [f"t = {record['time']:.4g}"]
-    for name in ("free_energy", "energy_kinetic"):
-        if record.get(name) is not None:
-            parts.append(f"{name.replace('_', ' ')} = {record[name]:.5g}")
-            break
-    return ", ".join(parts)
+def _shown(record: Record) -> dict[str, Any]:
+    """What there is of what is shown."""
+    found = {key: record[key] for key in SHOWN if record.get(key) is not None}
+    if "free_energy" not in found and record.get(INSTEAD) is not None:
+        found[INSTEAD] = record[INSTEAD]
+    return found
+
+
+def _summary(record: Record, left: float | None) -> str:
+    parts = [
+        f"{SHOWN.get(key, 'kinetic energy')} = {value:.{4 if key == 'time' else 5}g}"
+        for key, value in _shown(record).items()
+    ]
+    return ", ".join([*parts, *([] if left is None else [f"{_rounded(left)} left"])])
+
+
+def _rounded(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
