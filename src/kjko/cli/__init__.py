@@ -29,6 +29,7 @@ app.command()(studies.converge)
 app.command()(studies.compare)
 app.command()(runs.verify)
 app.command()(runs.report)
+app.command()(runs.export)
 
 
 def _tell_version(asked: bool) -> None:

@@ -118,6 +118,22 @@ def plot(folder: Folder, quiet: Quiet = False, log_json: LogJson = False) -> Non
             telling.draw(folder)
 
 
+def export(
+    folder: Folder,
+    encoding: Annotated[
+        str, typer.Option(metavar="group|file", help="one file for all snapshots, or one for each")
+    ] = "group",
+    quiet: Quiet = False,
+    log_json: LogJson = False,
+) -> None:
+    """Write a run's particles, fields and density as openPMD, into DIR/openpmd."""
+    with speaking(quiet, log_json), exit_codes():
+        from kjko.run import openpmd
+
+        for path in openpmd.export(open_folder(folder), encoding):
+            telling.say_result(f"openPMD: {path}")
+
+
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],
     out: Annotated[

@@ -6,6 +6,8 @@ old one or none.
 
 import errno
 import os
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # a file system that does not sync folders
@@ -27,6 +29,25 @@ def write_atomically(path: Path, data: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say of which file
         raise
+
+
+def write_folder_atomically(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Files by name and content, in a folder of no others, or what the folder held before. A kill
+    between the two renames leaves none. Raises OSError with the name of a file.
+    """
+    new, old = (folder.with_name(f".{folder.name}.{kind}.{os.getpid()}.tmp") for kind in "ab")
+    try:
+        for name, data in files:
+            write_atomically(new / name, data)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        _sync(folder.parent)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def append(path: Path, data: bytes) -> None:
@@ -63,9 +84,13 @@ def is_temporary(path: Path) -> bool:
 
 def remove_left_overs(folder: Path) -> None:
     """Remove what processes that were killed have left of files they were writing."""
-    for path in filter(is_temporary, folder.rglob("*")):
+    for path in list(filter(is_temporary, folder.rglob("*"))):
         number = path.name.removesuffix(".tmp").rpartition(".")[2]
-        if not (number.isdigit() and is_alive(int(number))):
+        if number.isdigit() and is_alive(int(number)):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
             path.unlink(missing_ok=True)
 
 

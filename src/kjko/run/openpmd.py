@@ -1,0 +1,227 @@
+"""The snapshots of a run in openPMD 1.1 (https://www.openPMD.org): what its readers can open."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from kjko.case import BadInput
+from kjko.run.atomic import write_folder_atomically
+from kjko.run.reader import Arrays, Run
+
+AXES = ("x", "y", "z")
+SPECIES = "particles"
+ONE_FILE, FILE_EACH = "data.h5", "data_%06T.h5"  # %T is the step
+FIELDS = {"density": "rho", "electric": "E", "potential": "phi"}  # as others call them
+UNITS = (
+    "Normalised units: charge and mass of a particle are one; position, velocity and time are in"
+    " the units of the case, which has no scale in SI. So every unitDimension is zero, and unitSI,"
+    " gridUnitSI and timeUnitSI, which openPMD 1.1 asks for, are one: nothing is converted."
+)
+Values = np.ndarray | float  # a number stands for an array of equal ones
+
+
+def export(run: Run, encoding: str = "group") -> list[Path]:
+    """Write all snapshots of a run into its folder `openpmd`, in place of what was there.
+
+    `encoding`: one file for all ("group") or one for each ("file"). Returns the files. Needs jax
+    where the run knows f at any point.
+
+    Raises BadInput for another encoding and a run without snapshots, OSError if a file is damaged
+    or cannot be written; then an earlier export is as it was.
+    """
+    if encoding not in ("group", "file"):
+        raise BadInput(f"--encoding: expected group or file, got {encoding}")
+    if not run.snapshot_files:
+        raise BadInput(f"{run.folder}: no snapshots to export; set output.snapshot_times")
+    folder = run.folder / "openpmd"
+    write_folder_atomically(folder, _files(run, encoding))
+    return sorted(folder.iterdir())
+
+
+def _files(run: Run, encoding: str) -> Iterator[tuple[str, bytes]]:
+    """Names and contents. What is not written yet is not read yet."""
+    knows_f = _knows_f(run)
+    if encoding == "group":
+        yield ONE_FILE, _file(run, run.snapshots(), knows_f, "groupBased", "/data/%T/")
+    else:
+        for snapshot in run.snapshots():
+            name = FILE_EACH.replace("%06T", f"{int(snapshot['step']):06d}")
+            yield name, _file(run, iter([snapshot]), knows_f, "fileBased", FILE_EACH)
+
+
+def _file(
+    run: Run, snapshots: Iterator[Arrays], knows_f: bool, encoding: str, iteration_format: str
+) -> bytes:
+    """Built in memory: HDF5 ends the process on a full disk."""
+    with h5py.File("memory", "w", driver="core", backing_store=False) as file:
+        paths = {"particlesPath": "particles/"}
+        for snapshot in snapshots:
+            iteration = file.create_group(f"data/{int(snapshot['step'])}")
+            time_step = float(run.case["solver"]["time_step"])
+            _set(iteration, time=float(snapshot["time"]), dt=time_step, timeUnitSI=1.0)
+            _write_particles(iteration.create_group(f"particles/{SPECIES}"), snapshot)
+            _write_fields(iteration, snapshot)
+            if knows_f:
+                _write_f(iteration, run, snapshot)
+            if "meshes" in iteration:
+                paths["meshesPath"] = "meshes/"
+        _set(
+            file,
+            openPMD="1.1.0",
+            openPMDextension=np.uint32(0),
+            basePath="/data/%T/",
+            **paths,
+            iterationEncoding=encoding,
+            iterationFormat=iteration_format,
+            author="unknown",
+            software="kinetic-jko",
+            softwareVersion=version("kinetic-jko"),
+            date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S %z"),
+            comment=f"{run.title}. {UNITS}",
+        )
+        file.flush()
+        return file.id.get_file_image()
+
+
+def _write_particles(group: h5py.Group, snapshot: Arrays) -> None:
+    """One species. The weights of those that a snapshot has kept add up to the mass."""
+    x, v = snapshot["x"], snapshot["v"]
+    n, position = len(x), _components(x)
+    _write(group, "position", position)
+    _write(group, "positionOffset", dict.fromkeys(position, 0.0), shape=(n,))
+    _write(group, "velocity", _components(v))
+    for name, value in {
+        "weighting": float(snapshot["mass"]) / n,
+        "mass": 1.0,
+        "charge": 1.0,
+    }.items():
+        _write(group, name, value, shape=(n,))
+    _write(group, "id", np.arange(n, dtype=np.uint64))  # a row is the same particle at all times
+    comment = "log f(t, x, v) at the particle, f of mass one"
+    _write(group, "log_f", snapshot["log_f"], comment=comment)
+    patches = group.create_group("particlePatches")
+    low, high = x.min(axis=0).astype(float), x.max(axis=0).astype(float)
+    beyond = 2 * np.spacing(np.maximum(np.abs(low), np.abs(high)))  # the upper end is no part of it
+    _write(patches, "numParticles", np.array([n], np.uint64))
+    _write(patches, "numParticlesOffset", np.array([0], np.uint64))
+    _write(patches, "offset", _components(low[None]))
+    _write(patches, "extent", _components((high - low + beyond)[None]))
+
+
+def _write_fields(iteration: h5py.Group, snapshot: Arrays) -> None:
+    """ρ, E and φ at the cell centres, where the particles have a field of their own."""
+    d_x = snapshot["x"].shape[1]
+    for key, values in snapshot.items():
+        if not key.startswith("field_"):
+            continue
+        name = key.removeprefix("field_")
+        axes = {
+            axis: (0.0, float(length))
+            for axis, length in zip(AXES, snapshot["length"], strict=False)
+        }
+        components = _components(values) if values.ndim > d_x else values
+        _write_mesh(iteration, FIELDS.get(name, name), components, axes)
+
+
+def _write_f(iteration: h5py.Group, run: Run, snapshot: Arrays) -> None:
+    """f on the plane of (x₁, v₁), at the centres of the bins of the run's histograms, where the
+    other coordinates have their means, to three digits.
+    """
+    x_edges, v_edges = (snapshot[f"edges_{kind}"][0].astype(float) for kind in "xv")
+    on = {"x1": 0.5 * (x_edges[:-1] + x_edges[1:]), "v1": 0.5 * (v_edges[:-1] + v_edges[1:])}
+    held = {
+        f"{kind}{i + 1}": float(f"{mean:.3g}")
+        for kind in "xv"
+        for i, mean in enumerate(snapshot[kind].mean(axis=0, dtype=float))
+        if i > 0
+    }
+    f = run.slice(float(snapshot["time"]), **on, **held).to_numpy()
+    at = ", ".join(f"{name} = {value:g}" for name, value in held.items())
+    axes = {"x": (x_edges[0], x_edges[-1]), "vx": (v_edges[0], v_edges[-1])}
+    comment = "f(t, x, v), of mass one" + (f", at {at}" if at else "")
+    _write_mesh(iteration, "f", f, axes, comment=comment, particleList=SPECIES)
+
+
+def _knows_f(run: Run) -> bool:
+    """Whether it is known beside the particles."""
+    if not run.has_passages:
+        return False
+    try:
+        return run.history is not None
+    except ValueError:  # its method has no map of phase space
+        return False
+
+
+def _write_mesh(
+    iteration: h5py.Group,
+    name: str,
+    values: "np.ndarray | Mapping[str, np.ndarray]",
+    axes: dict[str, tuple[float, float]],
+    **attributes: Any,
+) -> None:
+    """Values at the cell centres, over axes from one end to another."""
+    cells = (next(iter(values.values())) if isinstance(values, Mapping) else values).shape
+    low, high = np.array(list(axes.values()), dtype=float).T
+    _write(
+        iteration.require_group("meshes"),
+        name,
+        values,
+        of_components={"position": np.full(len(axes), 0.5)},
+        geometry="cartesian",
+        dataOrder="C",
+        axisLabels=np.array(list(axes), dtype=np.bytes_),
+        gridSpacing=(high - low) / cells,
+        gridGlobalOffset=low,
+        gridUnitSI=1.0,
+        gridUnitDimension=np.zeros(7 * len(axes)),  # of openPMD 2.0: an axis may be a velocity
+        **attributes,
+    )
+
+
+def _write(
+    group: h5py.Group,
+    name: str,
+    values: Values | Mapping[str, Values],
+    shape: tuple[int, ...] = (),
+    of_components: Mapping[str, Any] | None = None,
+    **attributes: Any,
+) -> None:
+    """A record: a scalar, or a vector as its components by name; a number is the value of them all
+    in an array of the `shape`.
+    """
+    if isinstance(values, Mapping):
+        record = group.create_group(name)
+        components = [_create(record, axis, each, shape) for axis, each in values.items()]
+    else:
+        record = _create(group, name, values, shape)
+        components = [record]
+    for component in components:
+        _set(component, unitSI=1.0, **(of_components or {}))
+    _set(record, unitDimension=np.zeros(7), timeOffset=0.0, **attributes)
+
+
+def _create(
+    group: h5py.Group, name: str, values: Values, shape: tuple[int, ...]
+) -> h5py.Dataset | h5py.Group:
+    if isinstance(values, np.ndarray):
+        return group.create_dataset(name, data=values)
+    constant = group.create_group(name)
+    _set(constant, value=values, shape=np.array(shape, np.uint64))
+    return constant
+
+
+def _set(of: h5py.Group | h5py.Dataset, **attributes: Any) -> None:
+    """Attributes, text as the plain ASCII that the standard asks for."""
+    for name, value in attributes.items():
+        text = isinstance(value, str)
+        of.attrs[name] = np.bytes_(value.encode("ascii", "replace")) if text else value
+
+
+def _components(vectors: np.ndarray) -> dict[str, np.ndarray]:
+    """The last axis by name."""
+    return {AXES[i]: vectors[..., i] for i in range(vectors.shape[-1])}
