@@ -20,7 +20,7 @@ used, so that `kjko --help` needs no jax.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kjko.bases import FourierHermite as FourierHermite
@@ -153,7 +153,7 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 

@@ -41,7 +41,9 @@ def check_range(value: Any, precision: str, *path: str) -> None:
             )
 
 
-def vector(path: str, values: list, size: int, source: str = "problem.dimension") -> np.ndarray:
+def vector(
+    path: str, values: list[Any], size: int, source: str = "problem.dimension"
+) -> np.ndarray:
     if len(values) != size:
         raise BadInput(
             f"{path}: expected a list of length {size}, got length {len(values)}; it follows from"

@@ -14,7 +14,7 @@ from kjko.case.parts import Part
 from kjko.case.tables import CaseTable
 
 DESCRIBED = re.compile(r"(?P<key>\w+)(?: \[(?P<unit>[^]]+)\])?: (?P<text>.+)")
-WORDS = {float: "number", int: "whole number", str: "text", bool: "boolean"}
+WORDS: dict[type, str] = {float: "number", int: "whole number", str: "text", bool: "boolean"}
 SIGNS = {
     "gt": ">",
     "ge": ">=",

@@ -13,7 +13,7 @@ from kjko.case.parts import Here, Table, any_of, part
 from kjko.case.values import Amplitude, Integer, Matrix, NotNegative, Positive, Vector, Whole
 from kjko.initial import CosinePosition, Gaussian, GaussianMixture, GaussianPosition, Product, Waves
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 SPREAD = "widths, temperatures or covariances"
 
 

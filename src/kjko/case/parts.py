@@ -14,7 +14,7 @@ class by `default`: it is written once, there. What it is, and its unit, are in 
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple, Union
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -68,7 +68,9 @@ class Here(NamedTuple):
 class Table(BaseModel):
     """Unknown keys, wrong types, nan and inf are refused; an integer may stand for a float."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False
+    )
 
 
 class Part(Table):

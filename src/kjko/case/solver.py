@@ -18,7 +18,10 @@ from kjko.methods.jko import LogDet
 from kjko.splitting import DriftKick, Lie, StormerVerlet, StrangMidpoint, SymplecticEuler, Unsplit
 
 Map = Literal["stormer-verlet", "symplectic-euler"]
-MAPS = {"stormer-verlet": StormerVerlet(), "symplectic-euler": DriftKick()}
+MAPS: dict[str, StormerVerlet | DriftKick] = {
+    "stormer-verlet": StormerVerlet(),
+    "symplectic-euler": DriftKick(),
+}
 Part = Annotated[float, Field(gt=0, lt=1), BeforeValidator(number)]
 Some = Annotated[int, Field(ge=10), BeforeValidator(whole)]  # particles, enough to fit on
 Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]

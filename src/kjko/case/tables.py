@@ -1,9 +1,6 @@
 """The tables of a case file that are the same for all, around those of its parts."""
 
-# pyright: reportInvalidTypeForm=false
-# The types of parts are made from what is registered.
-
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -15,6 +12,16 @@ from kjko.case.observables import NAMES
 from kjko.case.parts import Table, any_of, of_kind
 from kjko.case.values import Count, NotNegative, Positive, Whole, whole
 from kjko.run.formats import FORMATS
+
+if TYPE_CHECKING:
+    Collisions = Potential = Force = Law = Integrator = Method = Control = Fit = Any
+    Format = Observable = str
+else:  # of what is registered
+    Collisions, Potential, Force, Law, Integrator, Method, Control, Fit = map(
+        any_of,
+        ("collisions", "potential", "force", "law", "integrator", "method", "control", "fit"),
+    )
+    Format, Observable = Literal[tuple(FORMATS)], Literal[NAMES]
 
 AXES = ("integrator", "method", "control", "fit")
 LEARNED_BY_ADAM = ("score", "score-end-to-end", "velocity-matching")
@@ -51,10 +58,10 @@ class ProblemTable(Table):
     collision_rate: NotNegative = 1.0
     temperature: Positive = 1.0
     mass: Positive = 1.0
-    collisions: any_of("collisions") = of_kind("collisions")
-    potential: any_of("potential") | None = None
-    force: any_of("force") | list[any_of("force")] | None = None
-    law: any_of("law") | None = None
+    collisions: Collisions = of_kind("collisions")
+    potential: Potential | None = None
+    force: Force | list[Force] | None = None
+    law: Law | None = None
     domain: DomainTable | None = None
 
     @field_validator("collisions", mode="before")
@@ -94,10 +101,10 @@ class SolverTable(Table):
     time_step: Positive
     end_time: Positive
     precision: Literal["single", "double"] = "single"
-    integrator: any_of("integrator") = of_kind("integrator")
-    method: any_of("method") = of_kind("method")
-    control: any_of("control") = of_kind("control")
-    fit: any_of("fit") = of_kind("fit")
+    integrator: Integrator = of_kind("integrator")
+    method: Method = of_kind("method")
+    control: Control = of_kind("control")
+    fit: Fit = of_kind("fit")
 
     @model_validator(mode="before")
     @classmethod
@@ -140,8 +147,8 @@ class OutputTable(Table):
     checkpoint_every: Count = 10
     passages: bool = True
     keep_programs: bool = True
-    format: Literal[tuple(FORMATS)] = "hdf5"
-    observables: list[Literal[NAMES]] | None = None
+    format: Format = "hdf5"
+    observables: list[Observable] | None = None
 
 
 class CaseTable(Table):

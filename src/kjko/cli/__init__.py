@@ -8,7 +8,7 @@ from kjko.cli import cases, runs, studies
 from kjko.cli.new_case import init
 from kjko.messages import speaking
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Density, entropy and free energy of kinetic equations.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

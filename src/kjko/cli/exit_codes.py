@@ -16,7 +16,7 @@ from kjko.streams import silence
 BAD_INPUT, NUMERICAL, INPUT_OUTPUT, NO_CHECKPOINT = 2, 3, 4, 5
 PACKAGE = "kinetic-jko"
 HALF = 500  # of the letters of a message
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager

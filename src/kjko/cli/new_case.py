@@ -14,7 +14,7 @@ from kjko.cli.exit_codes import exit_codes
 from kjko.cli.opening import set_up_jax
 
 DIMENSIONS = ("1", "2", "3")
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 FEW = "particles.number=100"  # to try an answer
 
 

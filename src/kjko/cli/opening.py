@@ -2,9 +2,14 @@
 
 import gc
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kjko.case import Case
+    from kjko.run.reader import Run
 
 
-def load(name: str, overrides: list[str] | None):
+def load(name: str, overrides: list[str] | None) -> "Case":
     """The case, with jax set up for it."""
     from kjko.case import load
 
@@ -13,7 +18,7 @@ def load(name: str, overrides: list[str] | None):
     return loaded
 
 
-def set_up_jax(case) -> None:
+def set_up_jax(case: "Case") -> None:
     import jax
 
     from kjko.compilation_cache import keep_programs
@@ -24,7 +29,7 @@ def set_up_jax(case) -> None:
         keep_programs()
 
 
-def open_folder(folder: Path):
+def open_folder(folder: Path) -> "Run":
     """The run of a folder, which is bad input if it is none or its case was changed."""
     from kjko.case import BadInput
     from kjko.run.reader import open_run

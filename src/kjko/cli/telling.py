@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,7 +10,10 @@ from kjko.cli.exit_codes import NUMERICAL
 from kjko.cli.opening import open_folder
 from kjko.signals import RESUMABLE, Interrupted, exit_at_once
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from kjko.studies.sweep import Sweep
+
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def tell(folder: Path) -> None:
@@ -43,7 +47,7 @@ def say_result(line: str) -> None:
         typer.echo(line)
 
 
-def tell_sweep(planned, failures: dict[Path, str]) -> None:
+def tell_sweep(planned: "Sweep", failures: dict[Path, str]) -> None:
     """What a finished sweep has to say."""
     from kjko.studies.sweep_results import draw, table, write_table
 

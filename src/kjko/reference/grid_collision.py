@@ -5,6 +5,7 @@ solution in Fourier space for ū(x) and T(x), as of the density's own moments.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,13 +19,14 @@ STIFFEST = 200.0  # of the operator's norm times the time, in one exponential
 NOTHING = 1e-17  # of one: a term of a mean
 EMPTY = 1e-10  # of the largest density: where there is less, its moments are rounding
 
+Sparse = Any  # a csr_array: scipy has no types
 Velocities = Float[np.ndarray, " n_v"]
 Matrix = Float[np.ndarray, "rows columns"]
 Rows = Float[np.ndarray, "n_x n_v"]
 Profile = Float[np.ndarray, " n_x"]
 
 
-def collision_operator(v: Velocities, temperature: float) -> csr_array:
+def collision_operator(v: Velocities, temperature: float) -> Sparse:
     """∂ᵥ(v f + T₀ ∂ᵥf) on cells with centres v: a Chang-Cooper scheme in its symmetrised form.
 
     The flux through the face between the cells j and j + 1 is
@@ -67,7 +69,7 @@ def relaxation(v: Velocities, temperature: float, strength: float) -> Matrix:
     return matrix / matrix.sum(axis=0)  # one to rounding; so the mass does not drift in many steps
 
 
-def exponential(operator: csr_array, f: Matrix) -> Matrix:
+def exponential(operator: Sparse, f: Matrix) -> Matrix:
     """exp(A) f for an operator A that keeps Σf and has no negative entry off its diagonal.
 
     With A = r (P − I) and r the largest rate at which a cell is left, P is a matrix of

@@ -16,7 +16,7 @@ INTERVAL = 30.0  # seconds between lines
 REFRESH = 0.1  # seconds between drawings of a bar
 SHOWN = {"time": "t", "free_energy": "F", "det_min": "det", "fit_r2": "R²"}
 INSTEAD = "energy_kinetic"  # where there is no free energy
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
