@@ -73,8 +73,9 @@ def test_a_checkpoint_of_four_devices(tmp_path):
     shutil.copytree(shared, again)
     by_two = two("resume", shared)
     by_one = begin("resume", again, "--devices", 1)
-    for process in (*by_two, by_one):
-        ended(process, 0)
+    first, second, alone_again = (ended(process, 0) for process in (*by_two, by_one))
+    for told in ("steps 2 to 3 on", "step 3/3, t = 0.3"):  # once: by the process that writes
+        assert told in first and told in alone_again and told not in second
     assert series(alone) == series(shared) == series(again)
 
 

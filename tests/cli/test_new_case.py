@@ -44,7 +44,7 @@ def test_a_written_case_runs_and_says_what_its_keys_are(tmp_path):
     (rate,) = [text for text in lines if text.startswith("collision_rate = ")]
     assert rate.endswith("  # ε; 0 is without collisions [1/time]")
     assert any(text.startswith("# seed = 0 ") for text in lines)  # left out: with its default
-    assert kjko("run", "mine.toml", "--out", "run").exit_code == 0
+    assert kjko("run", "mine.toml", "--out", "run", "--quiet").exit_code == 0
     assert (tmp_path / "run" / "series.jsonl").read_text().count("\n") == 3
 
 
@@ -55,6 +55,15 @@ def test_what_is_left_out_is_the_default(tmp_path):
     (tmp_path / "all.toml").write_text(text.replace("\n# ", "\n"))
     assert len(tomllib.loads((tmp_path / "all.toml").read_text())["solver"]) == 7
     assert load("all.toml") == load("mine.toml")
+
+
+def test_several_forces_in_a_written_case():
+    force = "[{kind = 'poisson', number_of_cells = 16}, {kind = 'uniform', acceleration = [0.1]}]"
+    options = ["--equation", "plasma", "--set", f"problem.force={force}"]
+    assert kjko("init", "mine.toml", *options).exit_code == 0
+    given = load("mine.toml").problem.force
+    assert [table.kind for table in given] == ["poisson", "uniform"]
+    assert (given[0].number_of_cells, given[1].acceleration) == (16, [0.1])
 
 
 def test_nothing_is_overwritten(tmp_path):
@@ -69,6 +78,7 @@ def test_options_that_do_not_go_together(tmp_path):
         "--law: expected one of normal, beams, got wave"
     )
     assert line(kjko("init", "--dimension", "4"), 2).startswith("--dimension: expected one of 1,")
+    assert line(kjko("init", "--set", "solver.tme_step=1"), 2).startswith("solver.tme_step: unk")
     bad = ["--set", "problem.potential.kind=sine"]
     assert line(kjko("init", *bad), 2).startswith("problem.potential.kind: sine is periodic and")
     assert list(tmp_path.iterdir()) == []

@@ -20,17 +20,16 @@ def _lines(table: dict[str, Any], parent: str, known: list[Key]) -> Iterator[str
     own = [key for key in known if _is_of(key, table, parent)]
     for key in own:
         name = key.path.removeprefix(parent)
-        value = table.get(name, key.default)
-        if key.type.startswith("table"):
-            usual = _usual(key, known)
-            if name not in table and usual:
-                yield _line(f"# {name} = {{ kind = {toml(usual)} }}", key)
-        elif name in table:
+        value, usual = table.get(name), _usual(key, known)
+        if value is None and usual is not None:
+            yield _line(f"# {name} = {toml(usual)}", key)
+        elif value is not None and not isinstance(value, dict):
             yield _line(f"{name} = {toml(value)}", key)
-        elif value is not None:
-            yield _line(f"# {name} = {toml(value)}", key)
-    for key in own:
-        inner = table.get(key.path.removeprefix(parent))
+    names = {key.path.removeprefix(parent): key for key in own}
+    for name in (name for name in table if name not in names):  # which are refused when it is read
+        yield f"{name} = {toml(table[name])}"
+    for name, key in names.items():
+        inner = table.get(name)
         if isinstance(inner, dict):
             yield from ("", f"[{key.path}]  # {key.description}")
             yield from _lines(inner, f"{key.path}.", known)
@@ -43,10 +42,10 @@ def _is_of(key: Key, table: dict[str, Any], parent: str) -> bool:
     return key.kind == table["kind"] if "kind" in table else True
 
 
-def _usual(key: Key, known: list[Key]) -> str | None:
-    """The kind of a table that is not given, if it has one."""
-    kinds = [inner for inner in known if inner.path == f"{key.path}.kind"]
-    return kinds[0].default if kinds else None
+def _usual(key: Key, known: list[Key]) -> Any:
+    """What holds where a key is not given; of a table its kind."""
+    kinds = [inner.default for inner in known if inner.path == f"{key.path}.kind"]
+    return {"kind": kinds[0]} if kinds and kinds[0] else key.default
 
 
 def _line(entry: str, key: Key) -> str:

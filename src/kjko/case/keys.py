@@ -59,7 +59,9 @@ class Key(NamedTuple):
 
 
 def toml(value: Any) -> str:
-    """On one line."""
+    """A value on one line."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {toml(inner)}' for key, inner in value.items())} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")

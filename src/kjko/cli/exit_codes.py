@@ -57,11 +57,9 @@ def pip_line(module: str) -> str | None:
 
     wanted = module.partition(".")[0].lower()
     for requirement in requires(PACKAGE) or ():
-        name, extra = (
-            re.match(r"([\w.-]+)", requirement),
-            re.search(r"extra == .(\w+)", requirement),
-        )
-        if name and re.sub(r"[-.]", "_", name[1]).lower() == wanted:
+        distribution = re.split(r"[^\w.-]", requirement)[0]
+        if re.sub(r"[-.]", "_", distribution).lower() == wanted:
+            extra = re.search(r"extra == .(\w+)", requirement)
             return f"pip install '{PACKAGE}{f'[{extra[1]}]' if extra else ''}'"
     return None
 
@@ -74,6 +72,8 @@ def _line(text: str) -> str:
 
 def _exit_code(error: Exception) -> int | None:
     """None for what is not expected."""
+    if isinstance(error, ModuleNotFoundError):  # perhaps of what is imported below
+        return None if pip_line(error.name or "") is None else BAD_INPUT
     from kjko.case import BadInput
     from kjko.observe import NumericalFailure
     from kjko.run.checkpoints import NoCheckpoint
@@ -85,8 +85,6 @@ def _exit_code(error: Exception) -> int | None:
         NoCheckpoint: NO_CHECKPOINT,
         Interrupted: RESUMABLE,
     }
-    if isinstance(error, ModuleNotFoundError) and pip_line(error.name or "") is not None:
-        return BAD_INPUT
     if _lacks_memory(error) or _is_lost(error):
         return INPUT_OUTPUT
     return next((code for kind, code in codes.items() if isinstance(error, kind)), None)
