@@ -4,7 +4,7 @@ BIN := .venv/bin
 CASES := gaussian-1d gaussian-3d gaussian-1d-paper multiwell-1d periodic-1d multiwell-3d \
     landau-1d two-stream-1d two-stream-1d-strong
 
-.PHONY: run test faults slow lint figures clean
+.PHONY: run test faults slow lint figures docs clean
 
 run: .venv/installed
 	$(BIN)/kjko run gaussian-1d
@@ -44,5 +44,13 @@ figures: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# The site, into docs/_build/html; a warning is an error.
+docs: .venv/installed-docs
+	$(BIN)/sphinx-build -b html -W --keep-going -n docs docs/_build/html
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv docs/_build

@@ -1,0 +1,45 @@
+"""How the site is built: `make docs`. Nothing is fetched."""
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "kinetic-jko"
+author = "The kinetic-jko developers"
+project_copyright = author
+version = release = version_of("kinetic-jko")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton", "plain_docstrings"]
+exclude_patterns = ["_build"]
+highlight_language = "none"  # an indented block is an equation
+
+smartquotes = False
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+
+autodoc_typehints = "none"  # shapes and units are in the text
+autoclass_content = "both"  # arguments are told of where they are
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+
+html_theme = "furo"
+html_title = "kinetic-jko"
+html_show_sourcelink = False
+copybutton_prompt_text = "$ "
+
+
+def leave_out_what_is_missing(app: Any, name: str, source: list[str]) -> None:
+    """Patterns of the table of contents that no page has, of which Sphinx would warn."""
+    if name == "index":
+        lines = source[0].splitlines()
+        kept = (x for x in lines if not x.endswith("*") or list(Path(app.srcdir).glob(f"{x}.md")))
+        source[0] = "\n".join(kept)
+
+
+def setup(app: Any) -> None:
+    app.connect("source-read", leave_out_what_is_missing)
