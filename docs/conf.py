@@ -1,9 +1,12 @@
 """How the site is built: `make docs`. Nothing is fetched."""
 
+import itertools
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
+
+from kjko.case.keys import keys
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -33,6 +36,25 @@ html_show_sourcelink = False
 copybutton_prompt_text = "$ "
 
 
+def write_keys(app: Any) -> None:
+    """The page of all keys of a case, from the code that reads them."""
+    page = ["# All keys of a case", "", "As `kjko keys` lists them; a heading for each table."]
+    for table, rows in itertools.groupby(keys(), key=lambda key: key.path.rpartition(".")[0]):
+        page += [
+            "",
+            f"## {f'`{table}`' if table else 'A case'}",
+            "",
+            "| key | | |",
+            "|---|---|---|",
+        ]
+        for key in rows:
+            takes, what = (part.replace("|", "\\|") for part in key.told().split("\n"))
+            name = key.path.rpartition(".")[2]
+            takes = takes.removeprefix(key.path).lstrip(": ")
+            page.append(f"| `{name}` | {takes} | {what.strip()} |")
+    (Path(app.srcdir) / "keys.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+
+
 def leave_out_what_is_missing(app: Any, name: str, source: list[str]) -> None:
     """Patterns of the table of contents that no page has, of which Sphinx would warn."""
     if name == "index":
@@ -42,4 +64,5 @@ def leave_out_what_is_missing(app: Any, name: str, source: list[str]) -> None:
 
 
 def setup(app: Any) -> None:
+    app.connect("builder-inited", write_keys)
     app.connect("source-read", leave_out_what_is_missing)
