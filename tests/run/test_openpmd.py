@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from commands import kjko, line
@@ -173,6 +174,18 @@ def test_a_run_that_knows_f_at_its_particles_only(tmp_path):
     path = tmp_path / PATHS["group"]
     assert viewed(path).avail_fields is None
     np.testing.assert_array_equal(check_file(path), [0, 0])
+
+
+def test_a_snapshot_that_a_killed_run_has_to_reach_again(well, tmp_path):
+    """Its series goes on from an earlier checkpoint: what the steps until then did is known."""
+    folder = shutil.copytree(well, tmp_path / "run")
+    lines = (folder / "series.jsonl").read_text().splitlines(keepends=True)
+    (folder / "series.jsonl").write_text("".join(lines[:5]))  # until step 4
+    assert kjko("export", folder).exit_code == 0
+    series = viewed(folder / PATHS["group"])
+    assert series.iterations.tolist() == [0, 3, 6] and series.avail_fields == ["f"]
+    with h5py.File(folder / PATHS["group"]) as file:
+        assert [f"data/{step}/meshes" in file for step in (0, 3, 6)] == [True, True, False]
 
 
 def test_a_damaged_run_leaves_the_earlier_export(tmp_path):

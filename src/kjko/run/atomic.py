@@ -36,10 +36,12 @@ def write_folder_atomically(folder: Path, files: Iterable[tuple[str, bytes]]) ->
     between the two renames leaves none. Raises OSError with the name of a file.
     """
     new, old = (folder.with_name(f".{folder.name}.{kind}.{os.getpid()}.tmp") for kind in "ab")
+    shutil.rmtree(new, ignore_errors=True)  # as a process of this number may have left it
     try:
         for name, data in files:
             write_atomically(new / name, data)
         if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         new.rename(folder)
         _sync(folder.parent)

@@ -45,19 +45,19 @@ def export(run: Run, encoding: str = "group") -> list[Path]:
 
 def _files(run: Run, encoding: str) -> Iterator[tuple[str, bytes]]:
     """Names and contents. What is not written yet is not read yet."""
-    knows_f = _knows_f(run)
+    last = _last_step_of_f(run)
     if encoding == "group":
-        yield ONE_FILE, _file(run, run.snapshots(), knows_f, "groupBased", "/data/%T/")
+        yield ONE_FILE, _file(run, run.snapshots(), last, "groupBased", "/data/%T/")
     else:
         for snapshot in run.snapshots():
             name = FILE_EACH.replace("%06T", f"{int(snapshot['step']):06d}")
-            yield name, _file(run, iter([snapshot]), knows_f, "fileBased", FILE_EACH)
+            yield name, _file(run, iter([snapshot]), last, "fileBased", FILE_EACH)
 
 
 def _file(
-    run: Run, snapshots: Iterator[Arrays], knows_f: bool, encoding: str, iteration_format: str
+    run: Run, snapshots: Iterator[Arrays], last: int, encoding: str, iteration_format: str
 ) -> bytes:
-    """Built in memory: HDF5 ends the process on a full disk."""
+    """With f until the `last` step. Built in memory: HDF5 ends the process on a full disk."""
     with h5py.File("memory", "w", driver="core", backing_store=False) as file:
         paths = {"particlesPath": "particles/"}
         for snapshot in snapshots:
@@ -66,7 +66,7 @@ def _file(
             _set(iteration, time=float(snapshot["time"]), dt=time_step, timeUnitSI=1.0)
             _write_particles(iteration.create_group(f"particles/{SPECIES}"), snapshot)
             _write_fields(iteration, snapshot)
-            if knows_f:
+            if snapshot["step"] <= last:
                 _write_f(iteration, run, snapshot)
             if "meshes" in iteration:
                 paths["meshesPath"] = "meshes/"
@@ -95,12 +95,9 @@ def _write_particles(group: h5py.Group, snapshot: Arrays) -> None:
     _write(group, "position", position)
     _write(group, "positionOffset", dict.fromkeys(position, 0.0), shape=(n,))
     _write(group, "velocity", _components(v))
-    for name, value in {
-        "weighting": float(snapshot["mass"]) / n,
-        "mass": 1.0,
-        "charge": 1.0,
-    }.items():
-        _write(group, name, value, shape=(n,))
+    _write(group, "weighting", float(snapshot["mass"]) / n, shape=(n,))
+    for name in ("mass", "charge"):
+        _write(group, name, 1.0, shape=(n,))
     _write(group, "id", np.arange(n, dtype=np.uint64))  # a row is the same particle at all times
     comment = "log f(t, x, v) at the particle, f of mass one"
     _write(group, "log_f", snapshot["log_f"], comment=comment)
@@ -115,17 +112,11 @@ def _write_particles(group: h5py.Group, snapshot: Arrays) -> None:
 
 def _write_fields(iteration: h5py.Group, snapshot: Arrays) -> None:
     """ρ, E and φ at the cell centres, where the particles have a field of their own."""
-    d_x = snapshot["x"].shape[1]
-    for key, values in snapshot.items():
-        if not key.startswith("field_"):
-            continue
-        name = key.removeprefix("field_")
-        axes = {
-            axis: (0.0, float(length))
-            for axis, length in zip(AXES, snapshot["length"], strict=False)
-        }
-        components = _components(values) if values.ndim > d_x else values
-        _write_mesh(iteration, FIELDS.get(name, name), components, axes)
+    fields = {k.removeprefix("field_"): a for k, a in snapshot.items() if k.startswith("field_")}
+    for name, values in fields.items():
+        axes = {AXES[i]: (0.0, float(length)) for i, length in enumerate(snapshot["length"])}
+        field = _components(values) if values.ndim > len(axes) else values
+        _write_mesh(iteration, FIELDS.get(name, name), field, axes)
 
 
 def _write_f(iteration: h5py.Group, run: Run, snapshot: Arrays) -> None:
@@ -147,14 +138,14 @@ def _write_f(iteration: h5py.Group, run: Run, snapshot: Arrays) -> None:
     _write_mesh(iteration, "f", f, axes, comment=comment, particleList=SPECIES)
 
 
-def _knows_f(run: Run) -> bool:
-    """Whether it is known beside the particles."""
-    if not run.has_passages:
-        return False
+def _last_step_of_f(run: Run) -> int:
+    """Up to which f is known beside the particles, -1 for nowhere. A run that was killed may have
+    later snapshots, until it has got there again.
+    """
     try:
-        return run.history is not None
+        return len(run.history.passages) if run.has_passages else -1
     except ValueError:  # its method has no map of phase space
-        return False
+        return -1
 
 
 def _write_mesh(
