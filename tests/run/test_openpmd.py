@@ -230,6 +230,21 @@ def test_a_full_disk_leaves_the_earlier_export(tmp_path, monkeypatch):
     assert names(folder / "openpmd") == [f"data_00000{step}.h5" for step in (0, 3, 6)]
 
 
+def test_a_rename_that_fails_is_taken_back(well, tmp_path, monkeypatch):
+    """That of the new folder, after that of the old one."""
+    folder = shutil.copytree(well, tmp_path / "run")
+    before, rename = contents(folder), Path.rename
+
+    def refuse(path, target):
+        if target == folder / "openpmd" and path.name.startswith(".openpmd.a."):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    assert line(kjko("export", folder), 4).startswith("[Errno 5]")
+    assert contents(folder) == before
+
+
 def test_what_a_killed_export_left_is_removed(tmp_path):
     """When the folder is next claimed; not what another process is at."""
     gone, there = (tmp_path / f".openpmd.a.{number}.tmp" for number in (2**22 + 1, os.getppid()))
