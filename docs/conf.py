@@ -1,6 +1,5 @@
 """How the site is built: `make docs`. Nothing is fetched."""
 
-import itertools
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -38,20 +37,16 @@ copybutton_prompt_text = "$ "
 
 def write_keys(app: Any) -> None:
     """The page of all keys of a case, from the code that reads them."""
+    tables: dict[str, list[str]] = {}
+    for key in keys():
+        table, _, name = key.path.rpartition(".")
+        takes, what = (part.replace("|", "\\|") for part in key.told().split("\n"))
+        takes = takes.removeprefix(key.path).lstrip(": ")
+        tables.setdefault(table, []).append(f"| `{name}` | {takes} | {what.strip()} |")
     page = ["# All keys of a case", "", "As `kjko keys` lists them; a heading for each table."]
-    for table, rows in itertools.groupby(keys(), key=lambda key: key.path.rpartition(".")[0]):
-        page += [
-            "",
-            f"## {f'`{table}`' if table else 'A case'}",
-            "",
-            "| key | | |",
-            "|---|---|---|",
-        ]
-        for key in rows:
-            takes, what = (part.replace("|", "\\|") for part in key.told().split("\n"))
-            name = key.path.rpartition(".")[2]
-            takes = takes.removeprefix(key.path).lstrip(": ")
-            page.append(f"| `{name}` | {takes} | {what.strip()} |")
+    for table, rows in tables.items():
+        heading = f"`{table}`" if table else "A case"
+        page += ["", f"## {heading}", "", "| key | takes | |", "|---|---|---|", *rows]
     (Path(app.srcdir) / "keys.md").write_text("\n".join(page) + "\n", encoding="utf-8")
 
 
