@@ -1,6 +1,7 @@
 """Docstrings of plain text for Sphinx: `code`, and indented blocks of equations or of Python."""
 
 import ast
+import dataclasses
 import re
 import textwrap
 from typing import Any
@@ -50,6 +51,23 @@ def _process(app: Any, what: str, name: str, of: Any, options: Any, lines: list[
     lines[:] = to_rst(lines)
 
 
+def _signature(
+    app: Any,
+    what: str,
+    name: str,
+    of: Any,
+    options: Any,
+    arguments: str | None,
+    returned: str | None,
+) -> tuple[str | None, str | None]:
+    """With the call that makes a default in place of `<factory>`."""
+    for field in dataclasses.fields(of) if dataclasses.is_dataclass(of) and arguments else ():
+        made = f"{field.name}={getattr(field.default_factory, '__name__', '')}()"
+        arguments = (arguments or "").replace(f"{field.name}=<factory>", made)
+    return arguments, returned
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
