@@ -151,6 +151,7 @@ DRIFT = "problem.law.velocity.means=[[0.5]]"
     [
         ("landau-1d-collisional", HOT),
         ("landau-1d-collisional", DRIFT),
+        ("landau-1d-dougherty", "problem.collisions.number_of_cells=8"),
         ("two-stream-1d", "problem.collision_rate=0.1"),
         ("vpfp-1d1v-paper-weak", "solver.time_step=0.1"),
         ("multiwell-1d", "solver.time_step=0.1"),
@@ -159,6 +160,11 @@ DRIFT = "problem.law.velocity.means=[[0.5]]"
 def test_no_linear_theory(name, setting):
     """Collisions that change what the wave is on, a wave that is cut, an external potential."""
     assert linear_wave(small(name, setting).build().problem) is None
+
+
+def test_a_wave_that_is_not_recorded_is_not_measured():
+    records = [{"time": 0.1 * step} for step in range(50)]
+    assert measured_wave(records, LinearWave(0.5, 1.4, -0.15)) is None
 
 
 def test_collisions_among_the_particles_know_no_frame():

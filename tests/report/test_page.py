@@ -58,7 +58,7 @@ def report(*folders: Path) -> Page:
 def test_of_one_run(runs):
     page, last = report(runs / "one"), series(runs / "one")[-1]
     assert "∂ₜf + v·∇ₓf + (−∇φ)·∇ᵥf = ε ∇ᵥ·(v f + T₀ ∇ᵥf) ε = 1, T₀ = 1" in page.text
-    assert "finished, 6 steps" in page.text and "Not measured: `kjko verify one` does" in page.text
+    assert "finished, 6 steps" in page.text and "Not measured; `kjko verify " in page.text
     for key in ("free_energy", "kl_stationary", "energy_kinetic"):
         assert f"{last[key]:.6g}" in page.text
     texts = [text for _, text in page.pictures]
@@ -94,6 +94,25 @@ def test_what_verify_has_found_is_told(runs):
     row = (runs / "two" / "verify.txt").read_text().splitlines()[-1]
     assert " ".join(row.split()) in page.text and row in result.stdout
     assert any(text.startswith("Errors of the run") for _, text in page.pictures)
+
+
+def test_what_verify_has_found_of_a_shorter_run_is_not(runs, tmp_path):
+    loop.start(small_case("solver.end_time=0.3"), tmp_path / "run")
+    kjko("verify", tmp_path / "run")
+    assert "rms log f error" in report(tmp_path / "run").text
+    text = (tmp_path / "run" / "case.toml").read_text()
+    (tmp_path / "run" / "case.toml").write_text(text.replace("end_time = 0.3", "end_time = 0.5"))
+    assert kjko("resume", tmp_path / "run").exit_code == 0
+    page = report(tmp_path / "run")
+    assert "rms log f error" not in page.text
+    assert not any(said.startswith("Errors of the run") for _, said in page.pictures)
+
+
+def test_runs_of_one_name_are_told_apart(runs, tmp_path):
+    for folder in ("a", "b"):
+        loop.start(small_case(), tmp_path / folder / "run")
+    page = report(tmp_path / "a" / "run", tmp_path / "b" / "run")
+    assert page.text.count(str(tmp_path / "b" / "run")) >= 4  # a column of each table
 
 
 def test_a_folder_that_is_no_run(tmp_path):

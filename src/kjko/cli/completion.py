@@ -27,10 +27,10 @@ def overrides(context: typer.Context, incomplete: str) -> list[str]:
     """Keys that the case or a built-in one has."""
     texts = [cases.text(name) for name in cases.names()]
     files = [path for path in map(Path, context.args) if _is_case(path) and path.is_file()]
-    texts += [path.read_text(encoding="utf-8") for path in files]
     try:
+        texts += [path.read_text(encoding="utf-8") for path in files]
         known = {f"{key}=" for text in texts for key in _keys(tomllib.loads(text))}
-    except ValueError:  # the case is no TOML, which is not to be told here
+    except (OSError, ValueError):  # the case is no TOML, which is not to be told here
         return []
     return _begin_with(sorted(known), incomplete)
 

@@ -61,7 +61,7 @@ class Shown:
         """
         if not self.is_random or self.sides.size != 1:
             return None
-        return float(self.mass**2 * self.sides[0] / (12 * self.run.case["particles"]["number"]))
+        return float(self.mass**2 * self.sides[0] / (12 * self.particles))
 
     def number(self, kind: str) -> int:
         """Of coordinates; `kind` is x or v."""
@@ -89,9 +89,16 @@ class Shown:
 
     @property
     def is_in_plasma_units(self) -> bool:
-        """Whether times are in 1/ω_p, velocities in the thermal velocity and lengths in λ_D."""
-        frequency = self.plasma_frequency
-        return frequency is not None and abs(frequency - 1) < UNITY and self.temperature == 1
+        """Whether times are in 1/ω_p, velocities in the thermal velocity and lengths in λ_D: of the
+        bath, or of the law where there is none.
+        """
+        frequency, problem = self.plasma_frequency, self.run.case["problem"]
+        if frequency is None or abs(frequency - 1) >= UNITY:
+            return False
+        if self.run.has_bath and problem.get("collision_rate", 1.0) > 0:
+            return self.temperature == 1
+        widths = problem.get("law", {}).get("velocity", {}).get("widths", [])
+        return bool(widths) and all(width == 1 for width in widths)
 
     @cached_property
     def plasma_frequency(self) -> float | None:
@@ -113,8 +120,9 @@ class Shown:
 
     @property
     def is_random(self) -> bool:
-        """Whether its first particles are independent."""
-        return self.run.case["particles"].get("sampling") == "random"
+        """Whether its first particles are known to be independent."""
+        particles = self.run.case["particles"]
+        return particles.get("sampling") == "random" and "file" not in particles
 
     def target(self, kind: str, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Nodes and density of a coordinate's stationary law; no nodes if it is not known."""

@@ -16,6 +16,7 @@ from kjko.reference.wave_fit import Wave, measure_wave
 
 SMALL = 0.1 + 1e-6  # amplitude of the density up to which the linear theory is asked
 WEAK = 0.01  # ε/ω_p of collisions that change the velocities, up to which they are left out
+FINE = 16  # cells a wave, from which on collisions within one are local
 SHORT = 1.0  # k λ_D from which on a wave is gone within a period
 TRANSIENT = 2.5  # times the e-folding time of a growing wave, until it is alone
 SATURATED = 0.03  # of the largest field energy: the end of linear growth
@@ -76,9 +77,12 @@ def _root(
     """ω + iγ of a wave along an axis; None if it is not known."""
     rate = _collision_rate(problem)
     if rate > 0 and _is_at_rest(problem, axis):
-        conserves = (
-            isinstance(problem.collisions, Dougherty) and problem.collisions.mesh is not None
-        )
+        mesh = problem.collisions.mesh if isinstance(problem.collisions, Dougherty) else None
+        if mesh is not None:
+            wave = 2 * np.pi / (k * mesh.length[axis])  # over the box
+            if mesh.number_of_cells[axis] * wave < FINE:
+                return None  # moments of a cell are not those of a place
+        conserves = mesh is not None
         return collisional_root(k, float(densities.sum()), float(temperatures[0]), rate, conserves)
     if rate > WEAK * np.sqrt(densities.sum()):
         return None
@@ -123,7 +127,9 @@ def measured_wave(
     a damped wave.
     """
     times = np.array([record["time"] for record in records], dtype=float)
-    energy = np.array([record["field_energy"] for record in records], dtype=float)
+    energy = np.array([record.get("field_energy") for record in records], dtype=float)
+    if not np.isfinite(energy).all():  # not all of it was recorded
+        return None
     if theory.rate > 0:
         window = (TRANSIENT / theory.rate, times[np.argmax(energy > SATURATED * energy.max())])
     else:

@@ -5,21 +5,20 @@ import numpy as np
 from kjko.run.reader import Run
 
 TEXTS = {
-    "conservation": "Relative changes of the total energy and of the momentum over time",
+    "conservation": "Relative changes of what should be kept, over time",
     "kl": "Relative entropy of f to the stationary law over time",
     "marginal_kl": "Relative entropies of the marginals to the stationary ones over time",
-    "energy": "Kinetic and potential energy, entropy and free energy over time",
+    "energy": "Energies over time",
     "drift_error": "Mean-square error of the drift over time",
     "overfitting": "Gain of the objective on fitted and on held-out particles over time",
-    "density": "Maps of f in phase space at the times of the snapshots",
+    "density": "Density in phase space at the times of the snapshots",
     "marginals": "Histograms of the coordinates beside those of the stationary law",
-    "field_energy": "Energy of the electric field over time, with rates of growth",
+    "field_energy": "Energy of the electric field over time",
     "phase_space": "Particles in phase space at the times of the snapshots",
     "verify": "Errors of the run against the known law, over time",
 }
 SERIES = {
     "kl": "kl_stationary",
-    "energy": "free_energy",
     "field_energy": "field_energy",
     "drift_error": "drift_error",
 }

@@ -1,6 +1,7 @@
 """The equation that a case solves, with its numbers, in one line of text for each part of it."""
 
 import json
+import math
 from typing import Any
 
 POTENTIALS = {
@@ -33,20 +34,23 @@ def equation(problem: dict[str, Any]) -> list[str]:
     """The equation of a case's `problem`, and what its symbols are."""
     potential, forces = problem.get("potential"), _forces(problem)
     flow = ["−∇φ"] if potential else []
-    flow += [FORCES[force["kind"]][0] for force in forces]
+    flow += [_force(force)[0] for force in forces]
     field = f" + ({' + '.join(flow)})·∇ᵥf" if flow else ""
     of_collisions, numbers = _collisions(problem)
     lines = [f"∂ₜf + v·∇ₓf{field} = {of_collisions}", *numbers]
     if potential:
         lines.append(f"φ(x) = {_potential(potential)}")
-    lines += [
-        FORCES[force["kind"]][1].format(**{key: _text(value) for key, value in force.items()})
-        for force in forces
-    ]
+    lines += [_force(force)[1] for force in forces]
     d_x = problem["dimension"]
     d = problem.get("velocity_dimension", d_x)
     lines.append(f"x ∈ {_domain(problem)}, v ∈ ℝ{_power(d)}, ∫∫ f dx dv = {problem['mass']:.6g}")
     return lines
+
+
+def _force(force: dict[str, Any]) -> tuple[str, str]:
+    """The symbol of a force, and what it is."""
+    symbol, told = FORCES.get(force["kind"], ("a", f"a: {force['kind']}"))
+    return symbol, told.format(**{key: _text(value) for key, value in force.items()})
 
 
 def _forces(problem: dict[str, Any]) -> list[dict[str, Any]]:
@@ -59,7 +63,15 @@ def _collisions(problem: dict[str, Any]) -> tuple[str, list[str]]:
     if rate == 0:
         return "0", []
     if problem["collisions"]["kind"] == "dougherty":
-        return "ε ∇ᵥ·((v − ū) f + T ∇ᵥf)", [f"ε = {rate:g}, ū and T of the particles"]
+        cells = problem["collisions"].get("number_of_cells")
+        of = (
+            "of the particles"
+            if cells is None
+            else f"of the particles in each of {_text(cells)} cells"
+        )
+        return "ε ∇ᵥ·((v − ū) f + T ∇ᵥf)", [f"ε = {rate:g}, ū and T {of}"]
+    if problem["collisions"]["kind"] != "fokker-planck":
+        return f"Q[f], {problem['collisions']['kind']}", [f"ε = {rate:g}"]
     return "ε ∇ᵥ·(v f + T₀ ∇ᵥf)", [f"ε = {rate:g}, T₀ = {temperature:g}"]
 
 
@@ -68,10 +80,19 @@ def _potential(table: dict[str, Any]) -> str:
     if kind not in POTENTIALS:
         return table.get("formula", kind)
     names = SYMBOLS | ({"stiffness": "K"} if kind == "quadratic" else {})
+    if kind == "quadratic":
+        table = table | {"center": table.get("center", 0)}
+    if kind == "rotated-well":
+        table = table | {"direction": [round(e, 6) for e in _unit(table["direction"])]}
     numbers = [
         f"{names.get(key, key)} = {_text(value)}" for key, value in table.items() if key != "kind"
     ]
     return ", ".join([POTENTIALS[kind], *numbers])
+
+
+def _unit(vector: list[float]) -> list[float]:
+    length = math.hypot(*vector)
+    return [component / length for component in vector]
 
 
 def _domain(problem: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from kjko.figures.canvas import DOTS
 from kjko.figures.run_figures import draw
+from kjko.figures.sweep import LABELS as COMPARED
 from kjko.figures.sweep import draw_sweep
 from kjko.report.captions import caption
 from kjko.report.equation import equation
@@ -37,6 +38,7 @@ class Section(NamedTuple):
     """What is told of one run."""
 
     name: str
+    folder: str
     title: str
     status: str
     warning: str | None
@@ -56,7 +58,7 @@ class Comparison(NamedTuple):
 
     names: list[str]
     tables: list[tuple[str, list[list[str]]]]
-    picture: Picture
+    picture: Picture | None
 
 
 def write_report(folders: Sequence[Path], path: Path) -> None:
@@ -79,9 +81,10 @@ def write_report(folders: Sequence[Path], path: Path) -> None:
 def _section(run: Run) -> Section:
     _, warning = checks_of_density(run.columns)
     line, _ = status(run)
-    verified = run.folder / "verify.txt"
+    verified = _verified(run)
     return Section(
-        name=run.folder.name,
+        name=_name(run),
+        folder=str(run.folder),
         title=run.title,
         status=line.removeprefix(f"{run.folder}: "),
         warning=warning,
@@ -90,18 +93,34 @@ def _section(run: Run) -> Section:
         results=results(run),
         wave=wave(run),
         checks=checks(run),
-        verified=verified.read_text(encoding="utf-8") if verified.exists() else None,
-        pictures=[_picture(path, caption(path.stem, run)) for path in _figures(run)],
+        verified=verified,
+        pictures=[
+            _picture(path, caption(path.stem, run)) for path in _figures(run, verified is not None)
+        ],
         cost=cost(run),
         manifest=manifest(run),
     )
 
 
-def _figures(run: Run) -> list[Path]:
-    """Those drawn now, and that of `kjko verify` if there is one."""
+def _name(run: Run) -> str:
+    return run.folder.resolve().name
+
+
+def _verified(run: Run) -> str | None:
+    """What `kjko verify` has found, of the run as it is now: with a line for its last snapshot."""
+    path = run.folder / "verify.txt"
+    if not path.exists() or not run.snapshot_files:
+        return None
+    table = path.read_text(encoding="utf-8", errors="replace")
+    *_, last = table.split("\n")[-2:-1] or [""]
+    return table if last.split(" ")[0] == f"{run.times[-1]:g}" else None
+
+
+def _figures(run: Run, is_verified: bool) -> list[Path]:
+    """Those drawn now, and that of `kjko verify`."""
     drawn = draw(run.folder)
     verified = run.folder / "figures" / "verify.png"
-    return [*drawn, verified] if verified.exists() else drawn
+    return [*drawn, verified] if is_verified and verified.exists() else drawn
 
 
 def _picture(path: Path, text: str) -> Picture:
@@ -119,12 +138,17 @@ def _picture(path: Path, text: str) -> Picture:
 def _comparison(runs: Sequence[Run], sections: Sequence[Section]) -> Comparison:
     keys = dict.fromkeys(key for section in sections for key in section.parameters)
     cases = {key: [section.parameters.get(key, "–") for section in sections] for key in keys}
-    with tempfile.TemporaryDirectory() as folder:
-        named = {run.folder.name: [run.columns] for run in runs}
-        path = draw_sweep("", named, Path(folder) / "comparison.png")
-        picture = _picture(path, "What is measured over time, a line a run.")
+    folders = [str(run.folder) for run in runs]
+    names = [_name(run) for run in runs]
+    names = names if len(set(names)) == len(names) else folders
+    picture = None
+    if any(set(COMPARED) & set(run.columns) for run in runs):
+        with tempfile.TemporaryDirectory() as folder:
+            named = {name: [run.columns] for name, run in zip(names, runs, strict=True)}
+            path = draw_sweep("", named, Path(folder) / "comparison.png")
+            picture = _picture(path, "What is measured over time, a line a run.")
     return Comparison(
-        names=[section.name for section in sections],
+        names=names,
         tables=[
             (
                 "Where the cases differ",

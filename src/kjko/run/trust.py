@@ -33,11 +33,15 @@ def checks_of_density(columns: Mapping[str, np.ndarray]) -> tuple[str | None, st
     warning = None
     if warnings:
         warning = f"the density cannot be trusted: {'; '.join(warnings)}; {ADVICE}"
-    mass = [(number, t) for number, t in _known(columns, "mass_check") if number > 0]
-    if mass:
-        worst, when = max(mass, key=lambda pair: abs(np.log(pair[0])))
-        found.append(f"mass check {worst:.4f} (t = {when:.4g})")
+    if (mass := worst_mass(columns)) is not None:
+        found.append(f"mass check {mass[0]:.4f} (t = {mass[1]:.4g})")
     return ("density: " + ", ".join(found) if found else None), warning
+
+
+def worst_mass(columns: Mapping[str, np.ndarray]) -> tuple[float, float] | None:
+    """The `mass_check` that is farthest from one, and its time; None if none is known."""
+    mass = [(number, t) for number, t in _known(columns, "mass_check") if number > 0]
+    return max(mass, key=lambda pair: abs(np.log(pair[0])), default=None)
 
 
 def _known(columns: Mapping[str, np.ndarray], key: str) -> list[tuple[float, float]]:
