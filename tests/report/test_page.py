@@ -11,7 +11,7 @@ from kjko import cases
 from kjko.case import load
 from kjko.report.equation import equation
 from kjko.report.page import write_report
-from kjko.run import loop
+from kjko.run import loop, open_run
 
 LARGEST = 2_000_000  # bytes
 
@@ -47,7 +47,7 @@ def runs(tmp_path_factory):
 
 def report(*folders: Path) -> Page:
     path = folders[0] / "report.html"
-    write_report(folders, path)
+    write_report([open_run(folder) for folder in folders], path)
     assert path.stat().st_size < LARGEST
     page = Page(path)
     assert all(address.startswith("data:image/webp;base64,") for address in page.fetched)

@@ -147,10 +147,9 @@ def report(
     with speaking(quiet, log_json), exit_codes():
         from kjko.report.page import write_report
 
-        for folder in folders:
-            open_folder(folder)
+        runs = [open_folder(folder) for folder in folders]
         path = out or (folders[0] if len(folders) == 1 else Path()) / "report.html"
-        write_report(folders, path)
+        write_report(runs, path)
         telling.say_result(f"report: {path}")
 
 

@@ -19,7 +19,7 @@ from kjko.report.captions import caption
 from kjko.report.equation import equation
 from kjko.report.summary import Check, checks, cost, manifest, parameters, results, wave
 from kjko.run.atomic import write_atomically
-from kjko.run.reader import Run, open_run
+from kjko.run.reader import Run
 from kjko.run.status import status
 from kjko.run.trust import checks_of_density
 
@@ -61,13 +61,12 @@ class Comparison(NamedTuple):
     picture: Picture | None
 
 
-def write_report(folders: Sequence[Path], path: Path) -> None:
+def write_report(runs: Sequence[Run], path: Path) -> None:
     """Write the report of runs to a file; of several with a comparison first.
 
-    Their figures are drawn again. Raises as `kjko.open_run`, OSError if a file is damaged or the
-    report cannot be written.
+    Their figures are drawn again. Raises OSError if a file is damaged or the report cannot be
+    written.
     """
-    runs = [open_run(folder) for folder in folders]
     sections = [_section(run) for run in runs]
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -80,7 +79,7 @@ def write_report(folders: Sequence[Path], path: Path) -> None:
 
 def _section(run: Run) -> Section:
     _, warning = checks_of_density(run.columns)
-    line, _ = status(run)
+    line, damage = status(run)
     verified = _verified(run)
     return Section(
         name=_name(run),
@@ -92,7 +91,7 @@ def _section(run: Run) -> Section:
         parameters=parameters(run.case),
         results=results(run),
         wave=wave(run),
-        checks=checks(run),
+        checks=checks(run, damage),
         verified=verified,
         pictures=[
             _picture(path, caption(path.stem, run)) for path in _figures(run, verified is not None)

@@ -7,7 +7,6 @@ import numpy as np
 
 from kjko.run.conserved import conserved
 from kjko.run.reader import Run
-from kjko.run.status import status
 from kjko.run.trust import RESOLVED, SCORE, worst_mass
 
 QUANTITIES = {  # of the series
@@ -39,9 +38,10 @@ def results(run: Run) -> list[tuple[str, str, str]]:
     ]
 
 
-def checks(run: Run) -> list[Check]:
-    """Those of the density, of the map, of what is conserved, and of the files."""
-    _, damage = status(run)
+def checks(run: Run, damage: list[str]) -> list[Check]:
+    """Those of the density, of the map, of what is conserved, and of the files, with what
+    `kjko.run.status` has found of their `damage`.
+    """
     files = Check("files of the run", "; ".join(damage) or "whole", "", not damage)
     return [*_of_density(run), *_of_conservation(run), files]
 
