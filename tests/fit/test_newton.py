@@ -18,7 +18,7 @@ from kjko.fit import Newton, conjugate_gradients, simplified_newton
 from kjko.fit.conjugate_gradients import solve
 from kjko.fit.fractions import DET_MIN, FRACTIONS, safe_fraction
 from kjko.fit.held_out import fitted_first
-from kjko.fit.newton import RIDGES, WORTH, choose_ridge
+from kjko.fit.newton import RIDGES, STEEP, WORTH, Choice, choose_ridge
 from kjko.fit.simplified_newton import SimplifiedNewton
 from kjko.methods.barrier import BARRIER
 from kjko.methods.optimality import Optimality
@@ -176,16 +176,18 @@ def test_a_matrix_that_brings_nothing_more_is_taken_anew(chosen, double):
     assert int(count) < NEWTON.iterations
 
 
-def test_the_next_search_begins_at_the_ridge_of_the_last(monkeypatch):
+def test_the_next_search_begins_where_the_last_has_pointed(monkeypatch):
     def first_one(design, g, fitted, precision, first):
-        return jnp.zeros_like(design.transpose(g)), first, jnp.asarray(True)
+        zero = jnp.zeros_like(design.transpose(g))
+        return Choice(zero, first, jnp.asarray(True), 10 * first)
 
     monkeypatch.setattr(newton_module, "choose_ridge", first_one)
     _, stage, subproblem = gaussian_step(1, 0.05, 0.1)
     control = Gradient(Quadratics(1))
     last = eqx.tree_at(lambda u: u.ridge, control, jnp.asarray(0.03, control.ridge.dtype))
     found, info = Newton()(subproblem, control, last, stage, jax.random.key(0))
-    assert float(found.ridge) == float(info.ridge) == pytest.approx(0.03)
+    assert float(info.ridge) == pytest.approx(0.03)
+    assert float(found.ridge) == pytest.approx(0.3)
     assert info.iterations.dtype == np.int32
 
 
@@ -349,21 +351,26 @@ def test_choose_ridge_goes_where_the_held_out_error_falls(seed, first, double):
 
     of_zero = np.sum(np.minimum(values[fitted:] ** 2, most))
     number, toward, tried = RIDGES.index(pytest.approx(first)), 0, []
+    following = number
     while 0 <= number < len(RIDGES):
         tried.append(RIDGES[number])
         before, steep = toward, slope(tried[-1])
-        falls = abs(steep) > WORTH and error(tried[-1]) <= min(map(error, tried))
-        toward = int(np.sign(steep)) if falls else 0
+        is_best = error(tried[-1]) <= min(map(error, tried))
+        toward = int(np.sign(steep)) if is_best and abs(steep) > WORTH else 0
         if error(tried[-1]) >= of_zero:
             toward = -1
-        if toward in (0, -before):
+        ends = toward in (0, -before) or (toward == 1 and steep < STEEP)
+        if is_best:
+            following = number + toward * ends
+        if ends:
             break
         number += toward
     expected = min(tried, key=error)
-    c, ridge, useful = choose(design, g, fitted, first)
-    assert float(ridge) == pytest.approx(expected)
-    np.testing.assert_allclose(c, solved(expected), rtol=1e-6)
-    assert bool(useful) == (error(expected) < of_zero)
+    choice = choose(design, g, fitted, first)
+    assert float(choice.ridge) == pytest.approx(expected)
+    np.testing.assert_allclose(choice.c, solved(expected), rtol=1e-6)
+    assert bool(choice.useful) == (error(expected) < of_zero)
+    assert float(choice.following) == pytest.approx(RIDGES[min(max(following, 0), 6)])
 
 
 @pytest.mark.parametrize("first", [1e-9, 1e-5, 1e3])
@@ -375,10 +382,9 @@ def test_a_ridge_that_has_become_useless_is_left(first, double):
     matrix[:, 0] *= 10
     design = Dense.of(jnp.asarray(matrix), jnp.ones(190))
     g = jnp.asarray(matrix[:, 0] + 5 * rng.normal(size=400))
-    _, at_first, is_useful = choose(design, g, 192, 10.0)
-    _, ridge, useful = choose(design, g, 192, first)
-    assert is_useful and useful
-    assert ridge >= 0.1 * at_first
+    at_first, later = choose(design, g, 192, 1.0), choose(design, g, 192, first)
+    assert at_first.useful and later.useful
+    assert later.ridge >= 0.1 * at_first.ridge
 
 
 @pytest.mark.parametrize("broken", RIDGES[2:])
@@ -393,18 +399,18 @@ def test_a_candidate_that_overflows_is_passed_over(broken, monkeypatch):
         return jnp.where(jnp.abs(ridge / broken - 1) < 0.1, 1e25, solution)
 
     monkeypatch.setattr(newton_module, "solve", solve_or_overflow)
-    c, ridge, useful = choose(design, g, 90, broken)
+    choice = choose(design, g, 90, broken)
     jax.effects_barrier()
-    assert bool(useful) and ridge > 2 * broken
+    assert bool(choice.useful) and choice.ridge > 2 * broken
     assert len(starts) > 1 and max(starts) < 1e3
-    assert float(jnp.abs(c).max()) < 1e3
+    assert float(jnp.abs(choice.c).max()) < 1e3
 
 
 def test_nothing_is_chosen_where_all_candidates_overflow(monkeypatch):
     design, g = dense_problem(0)
     monkeypatch.setattr(newton_module, "solve", lambda *rest: jnp.full(20, jnp.nan))
-    c, _, useful = choose(design, g, 90)
-    assert not bool(useful) and not jnp.any(c)
+    choice = choose(design, g, 90)
+    assert not bool(choice.useful) and not jnp.any(choice.c)
 
 
 def test_rounding_is_no_reason_for_a_small_ridge(double):
@@ -416,7 +422,7 @@ def test_rounding_is_no_reason_for_a_small_ridge(double):
 
     @jax.jit
     def chosen(precision):
-        return choose_ridge(design, g, 160, precision, jnp.asarray(1e-3))[1]
+        return choose_ridge(design, g, 160, precision, jnp.asarray(1e-3)).ridge
 
     assert chosen(jnp.finfo(jnp.float32).eps) == pytest.approx(RIDGES[0])
 
@@ -427,20 +433,20 @@ def test_one_particle_does_not_choose_the_ridge(double, exact_solves):
     matrix = rng.normal(size=(2000, 10))
     design = Dense.of(jnp.asarray(matrix), jnp.ones(10))
     g = matrix @ rng.normal(size=10)
-    _, expected, _ = choose(design, jnp.asarray(g), 1600)
+    expected = choose(design, jnp.asarray(g), 1600).ridge
     assert expected < 1e-3
     for wrong in (10.0, 1000.0):
         spoilt = g.copy()
         spoilt[1700] *= -wrong
-        _, ridge, useful = choose(design, jnp.asarray(spoilt), 1600)
-        assert ridge <= expected and bool(useful)
+        choice = choose(design, jnp.asarray(spoilt), 1600)
+        assert choice.ridge <= expected and bool(choice.useful)
 
 
 def test_choose_ridge_tells_what_is_useless(double):
     design, g = dense_problem(0)
     unrelated = jnp.concatenate([g[:90], -g[90:]])  # what helps there harms here
-    c, _, useful = choose(design, unrelated, 90)
-    assert not bool(useful) and jnp.all(jnp.isfinite(c))
+    choice = choose(design, unrelated, 90)
+    assert not bool(choice.useful) and jnp.all(jnp.isfinite(choice.c))
 
 
 def test_solve(double):
@@ -516,7 +522,8 @@ def test_a_control_that_would_fold_is_fitted_again_with_a_larger_ridge(double):
     @jax.jit
     def solve_from(ridge):
         begin = iteration(condition, start, ridge)
-        return NEWTON._unfolded(subproblem.dt, stage, begin, zero, useful)
+        choice = Choice(zero, ridge, useful, ridge)
+        return NEWTON._unfolded(subproblem.dt, stage, begin, choice)
 
     c, _ = solve_from(RIDGES[-1])
     fitted, least = zip(*(iterate(ridge) for ridge in sorted(RIDGES)), strict=True)

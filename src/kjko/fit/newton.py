@@ -1,6 +1,6 @@
 """The fit for controls that are gradients of a linear expansion."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,6 +30,7 @@ from kjko.splitting.transport import response
 RIDGES = tuple(10.0 ** np.arange(1, -6, -1))
 LARGER = -1  # the way to larger ones
 WORTH = 0.05  # of the held-out error: its derivative in log ridge that is worth another ridge
+STEEP = 0.5  # that with which a smaller one is tried at once; else the next step begins with it
 ROUNDING = 300.0  # times the precision: the least error that counts, relative to g
 
 
@@ -75,9 +76,9 @@ class Newton(AbstractFit):
         control = eqx.tree_at(lambda u: u.basis, control, control.basis.adapt(stage))
         condition = alike(subproblem.condition, control, stage.take(rows))
         dt, first = subproblem.dt, previous.ridge
-        c, chosen, *report = with_double(self._solve, dt, condition, stage, fitted, first)
-        losses = alike(losses_of, subproblem, condition, condition.control_of(chosen), fitted)
-        control = eqx.tree_at(lambda u: u.ridge, condition.control_of(c), report[-1])
+        c, choice, *report = with_double(self._solve, dt, condition, stage, fitted, first)
+        losses = alike(losses_of, subproblem, condition, condition.control_of(choice.c), fitted)
+        control = eqx.tree_at(lambda u: u.ridge, condition.control_of(c), choice.following)
         return control, FitInfo(*losses, *report)
 
     def _solve(
@@ -87,35 +88,36 @@ class Newton(AbstractFit):
         everyone: Stage,
         fitted: int,
         first: Float[Array, ""],
-    ) -> tuple[Array, ...]:
+    ) -> tuple[Array, "Choice", Array, Array, Array, Array]:
         """The solution, that of the linear part, and from `iterations` on what a `FitInfo` has."""
         precision = jnp.finfo(everyone.v.dtype).eps
         begun = alike(self._begin, in_double(condition), fitted, precision, first)
-        iteration, chosen, useful, left = begun
-        c, count = self._unfolded(dt, everyone, iteration, chosen, useful)
-        return in_precision((c, chosen, count, *left, iteration.ridge), everyone.v.dtype)
+        iteration, choice, left = begun
+        c, count = self._unfolded(dt, everyone, iteration, choice)
+        return in_precision((c, choice, count, *left, choice.ridge), everyone.v.dtype)
 
     def _begin(
         self, condition: AbstractCondition, fitted: int, precision: Any, first: Float[Array, ""]
-    ) -> tuple[SimplifiedNewton, Float[Array, " p"], Bool[Array, ""], tuple[Array, Array]]:
-        """The iteration with its ridge, the solution of the linear part, if that is of use, and
-        what it leaves unexplained.
+    ) -> tuple[SimplifiedNewton, "Choice", tuple[Array, Array]]:
+        """The iteration with its ridge, the solution of the linear part, zero if that is of no use,
+        and what it leaves unexplained.
         """
         right = condition.right
         start = condition.linearise(jnp.zeros(condition.control.basis.size, right.dtype))
-        chosen, ridge, useful = choose_ridge(start, right, fitted, precision, first)
-        chosen = jnp.where(useful, chosen, 0.0)
-        iteration = SimplifiedNewton.of(condition, start, ridge, self.tolerance, self.iterations)
-        left = unexplained((start.apply(chosen) - right)[fitted:], right[fitted:])
-        return iteration, chosen, useful, left
+        choice = choose_ridge(start, right, fitted, precision, first)
+        choice = choice._replace(c=jnp.where(choice.useful, choice.c, 0.0))
+        iteration = SimplifiedNewton.of(
+            condition, start, choice.ridge, self.tolerance, self.iterations
+        )
+        left = unexplained((start.apply(choice.c) - right)[fitted:], right[fitted:])
+        return iteration, choice, left
 
     def _unfolded(
         self,
         dt: Float[Array, ""],
         everyone: Stage,
         iteration: SimplifiedNewton,
-        chosen: Float[Array, " p"],
-        useful: Bool[Array, ""],
+        choice: "Choice",
     ) -> tuple[Float[Array, " p"], Int[Array, ""]]:
         """The solution with the chosen ridge, or the least larger one that does not nearly fold the
         map at any particle, fitted or not; if they all do, a fraction of the last.
@@ -124,7 +126,8 @@ class Newton(AbstractFit):
 
         def attempt(carry):
             ridge, *_, count = carry
-            c, more = alike(eqx.tree_at(lambda i: i.ridge, iteration, ridge), chosen, useful)
+            with_it = eqx.tree_at(lambda i: i.ridge, iteration, ridge)
+            c, more = alike(with_it, choice.c, choice.useful)
             control = in_precision(iteration.condition.control_of(c), dtype)
             fraction = safe_fraction(response(control, everyone).matrix, dt)
             return 10 * ridge, c, fraction, count + more
@@ -133,9 +136,20 @@ class Newton(AbstractFit):
             ridge, _, fraction, _ = carry
             return (fraction < 1) & (ridge < 2 * RIDGES[0])  # the largest, but for rounding
 
-        state = (iteration.ridge, chosen, jnp.zeros((), dtype), jnp.zeros((), jnp.int32))
+        state = (choice.ridge, choice.c, jnp.zeros((), dtype), jnp.zeros((), jnp.int32))
         _, c, fraction, count = jax.lax.while_loop(go_on, attempt, state)
         return fraction * c, count
+
+
+class Choice(NamedTuple):
+    """A ridge with its solution, if that is `useful`: better than zero; and the ridge to begin with
+    at the next step.
+    """
+
+    c: Float[Array, " p"]
+    ridge: Float[Array, ""]
+    useful: Bool[Array, ""]
+    following: Float[Array, ""]
 
 
 def choose_ridge(
@@ -144,15 +158,15 @@ def choose_ridge(
     fitted: int,
     precision: Any,
     first: Float[Array, ""],
-) -> tuple[Float[Array, " p"], Float[Array, ""], Bool[Array, ""]]:
-    """The coefficients that do best on the rows from `fitted` on, their ridge, and if that is any
-    better than zero.
+) -> Choice:
+    """The ridge that does best on the rows from `fitted` on.
 
     From the `first` on, ridges ten times as large or as small are tried, to that side on which the
     error falls, as its derivative says, as long as it falls, by enough, and the side stays the
-    same. The error is a mean square, none counted as more than that of g: one particle in ten
-    thousand with a wrong log f would else decide alone. Where it is no more than rounding of g, by
-    its `precision`, or no less than without a control, larger ridges are tried.
+    same. A smaller one is tried only if it falls steeply: else the next step begins with it. The
+    error is a mean square, none counted as more than that of g: one particle in ten thousand with a
+    wrong log f would else decide alone. Where it is no more than rounding of g, by its `precision`,
+    or no less than without a control, larger ridges are tried.
     """
     weights = (jnp.arange(g.size) < fitted).astype(g.dtype)
     counted = (1 - weights) / (g.size - fitted)
@@ -172,7 +186,7 @@ def choose_ridge(
         return jnp.where(jnp.all(jnp.isfinite(off**2)), error, jnp.inf), slope
 
     def try_one(carry):
-        number, before, _, last, best = carry
+        number, before, _, last, best, following = carry
         ridge = ridges[number]
         factor = design.factor(gram, ridge)
         c = solve(design, weights, gram, ridge, factor, right, last)
@@ -183,8 +197,12 @@ def choose_ridge(
         falls = better & (jnp.abs(slope) > WORTH)
         toward = jnp.where(falls, jnp.sign(slope), 0).astype(number.dtype)
         toward = jnp.where((error <= rounding) | ~(error < of_zero), LARGER, toward)
-        go_on = (toward != 0) & (toward != -before)
-        return number + toward, toward, go_on, jnp.where(finite, c, last), best
+        at_once = (toward == LARGER) | (slope > STEEP)
+        go_on = (toward != 0) & (toward != -before) & at_once
+        later = number + jnp.where(go_on, 0, toward)
+        following = jnp.where(better, later, following)
+        last = jnp.where(finite, c, last)
+        return number + toward, toward, go_on, last, best, following
 
     def is_left(carry):
         number, _, go_on, *_ = carry
@@ -194,6 +212,7 @@ def choose_ridge(
     none = (zero, ridges[0], jnp.asarray(jnp.inf, g.dtype))
     of_zero, _ = held_out(zero, zero)
     number = jnp.clip(jnp.round(jnp.log10(RIDGES[0] / first)), 0, len(RIDGES) - 1).astype(int)
-    start = (number, jnp.zeros_like(number), jnp.asarray(True), zero, none)
-    *_, (c, ridge, least) = jax.lax.while_loop(is_left, try_one, start)
-    return c, ridge, least < of_zero
+    start = (number, jnp.zeros_like(number), jnp.asarray(True), zero, none, number)
+    *_, (c, ridge, least), following = jax.lax.while_loop(is_left, try_one, start)
+    following = ridges[jnp.clip(following, 0, len(RIDGES) - 1)]
+    return Choice(c, ridge, least < of_zero, following)

@@ -11,6 +11,7 @@ from kjko.core import sums
 from kjko.fit.conjugate_gradients import solve
 from kjko.interfaces import AbstractCondition, AbstractDesign
 
+OF_LEFT = 1e-3  # of the residual's mean square: a gain that makes no difference to it
 ROUGHLY = 0.1  # of its right side: a step is solved for, as the next one mends the rest
 
 
@@ -28,8 +29,8 @@ class SimplifiedNewton(eqx.Module):
     """Lowers mean(residual(c)²) + ridge cᵀR c.
 
     The matrix is that of the linear part, until a step must be shortened; then one is taken anew
-    where the iteration is. It ends with a step that gains less than `least`, after `iterations` at
-    most.
+    where the iteration is. It ends with a step that gains less than `least`, or than a thousandth
+    of the mean square that is left, after `iterations` at most.
     """
 
     condition: AbstractCondition
@@ -66,7 +67,7 @@ class SimplifiedNewton(eqx.Module):
 
         def go_on(carry):
             _, is_old, at = carry
-            can = (at.gain > self.least) | is_old
+            can = (at.gain > self._enough(at)) | is_old
             return (at.fraction < 1) & can & (at.count < self.iterations)
 
         def go(carry):
@@ -79,6 +80,10 @@ class SimplifiedNewton(eqx.Module):
 
     def _objective(self, c: Float[Array, " p"], residual: Float[Array, " n"]) -> Float[Array, ""]:
         return sums.mean(residual**2) + c @ self.linear.penalty(c, self.ridge)
+
+    def _enough(self, at: At) -> Float[Array, ""]:
+        """What a step must gain for another one to be worth it."""
+        return jnp.maximum(self.least, OF_LEFT * sums.mean(at.residual**2))
 
     def _with_one_matrix(
         self, where: Float[Array, " p"], start: At
@@ -94,7 +99,8 @@ class SimplifiedNewton(eqx.Module):
         factor = design.factor(gram, self.ridge)
 
         def goes_well(at):
-            return (at.gain > self.least) & (at.fraction == 1) & (at.count < self.iterations)
+            gains = at.gain > self._enough(at)
+            return gains & (at.fraction == 1) & (at.count < self.iterations)
 
         def step(at):
             return self._step(at, design, weights, gram, factor)
@@ -122,7 +128,7 @@ class SimplifiedNewton(eqx.Module):
         def too_long(tried):
             fraction, trial, residual = tried
             most = fraction * (right @ direction)  # that half of it can gain
-            is_worse = ~(self._objective(trial, residual) <= before) & (most > self.least)
+            is_worse = ~(self._objective(trial, residual) <= before) & (most > self._enough(at))
             return is_worse | (fraction > 1)  # not tried yet
 
         start = (jnp.full((), 2.0, at.c.dtype), at.c, at.residual)
