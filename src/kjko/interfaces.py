@@ -200,8 +200,12 @@ class AbstractDesign(eqx.Module):
 
         M c = (1 + a·∇ᵥ − B:∇ᵥ²) Φ(x_p, v_p)·c    with a (d) and B (d × d) of particle p,
 
-    and its penalised normal equations (Mᵀ w M / Σw + ridge R) c = r. `kjko.bases.Dense` stores it.
+    and its penalised normal equations (MᵀM/n + ridge R) c = r. `kjko.bases.Dense` stores it.
     """
+
+    @abc.abstractmethod
+    def rows(self, which: slice) -> "AbstractDesign":
+        """The matrix of some of the particles, with the same R."""
 
     @abc.abstractmethod
     def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
@@ -216,18 +220,16 @@ class AbstractDesign(eqx.Module):
         """ridge R c, and a floor that keeps the equations definite."""
 
     @abc.abstractmethod
-    def gram(self, weights: Float[Array, " n"]) -> Any:
-        """Mᵀ w M / Σw, in the form that `factor` takes; may be added and scaled."""
+    def gram(self) -> Any:
+        """MᵀM/n, in the form that `factor` takes; may be added and scaled."""
 
     @abc.abstractmethod
-    def normal(
-        self, c: Float[Array, " p"], weights: Float[Array, " n"], gram: Any
-    ) -> Float[Array, " p"]:
-        """Mᵀ w M c / Σw, by the Gram matrix of these weights if that is whole."""
+    def normal(self, c: Float[Array, " p"], gram: Any) -> Float[Array, " p"]:
+        """MᵀM c/n, by the Gram matrix if that is whole."""
 
     @abc.abstractmethod
     def factor(self, gram: Any, ridge: Float[Array, ""]) -> Any:
-        """A factor of Mᵀ w M / Σw + ridge R, or of its diagonal blocks: a pytree of arrays."""
+        """A factor of MᵀM/n + ridge R, or of its diagonal blocks: a pytree of arrays."""
 
     @abc.abstractmethod
     def solve(self, factor: Any, r: Float[Array, " p"]) -> Float[Array, " p"]:

@@ -54,7 +54,7 @@ def start_of(basis, subproblem, stage):
 
 def iteration(condition, start, ridge, fit=NEWTON):
     """That of a fit, with a matrix of its linear part and a ridge."""
-    return SimplifiedNewton.of(condition, start, ridge, fit.tolerance, fit.iterations)
+    return SimplifiedNewton.of(condition, start, start.gram(), ridge, fit.tolerance, fit.iterations)
 
 
 def compiled(basis, **settings):
@@ -177,7 +177,7 @@ def test_a_matrix_that_brings_nothing_more_is_taken_anew(chosen, double):
 
 
 def test_the_next_search_begins_where_the_last_has_pointed(monkeypatch):
-    def first_one(design, g, fitted, precision, first):
+    def first_one(design, gram, g, fitted, precision, first):
         zero = jnp.zeros_like(design.transpose(g))
         return Choice(zero, first, jnp.asarray(True), 10 * first)
 
@@ -318,7 +318,8 @@ def dense_problem(seed, n=120, p=20):
 
 def choose(design, g, fitted, first=1e-3):
     def compiled(design, g, first):
-        return choose_ridge(design, g, fitted, jnp.finfo(g.dtype).eps, first)
+        gram = design.rows(slice(None, fitted)).gram()
+        return choose_ridge(design, gram, g, fitted, jnp.finfo(g.dtype).eps, first)
 
     return jax.jit(compiled)(design, g, jnp.asarray(first))
 
@@ -393,9 +394,9 @@ def test_a_candidate_that_overflows_is_passed_over(broken, monkeypatch):
     design, g = dense_problem(0)
     plain, starts = newton_module.solve, []
 
-    def solve_or_overflow(design, weights, gram, ridge, factor, right, start):
+    def solve_or_overflow(design, gram, ridge, factor, right, start):
         jax.debug.callback(lambda c: starts.append(np.abs(c).max()), start)
-        solution = plain(design, weights, gram, ridge, factor, right, start)
+        solution = plain(design, gram, ridge, factor, right, start)
         return jnp.where(jnp.abs(ridge / broken - 1) < 0.1, 1e25, solution)
 
     monkeypatch.setattr(newton_module, "solve", solve_or_overflow)
@@ -422,7 +423,8 @@ def test_rounding_is_no_reason_for_a_small_ridge(double):
 
     @jax.jit
     def chosen(precision):
-        return choose_ridge(design, g, 160, precision, jnp.asarray(1e-3)).ridge
+        gram = design.rows(slice(None, 160)).gram()
+        return choose_ridge(design, gram, g, 160, precision, jnp.asarray(1e-3)).ridge
 
     assert chosen(jnp.finfo(jnp.float32).eps) == pytest.approx(RIDGES[0])
 
@@ -453,25 +455,23 @@ def test_solve(double):
     """Two pairs of splines: exact but for the tolerance, though the factor is of the blocks."""
     _, stage, subproblem = gaussian_step(2, 0.1, 0.2, number=400)
     condition, zero, design = start_of(Splines(2, (6, 3)), subproblem, stage)
-    weights = jnp.asarray(np.random.default_rng(0).random(400))
 
     @jax.jit
     def ours(ridge):
-        right = design.transpose(weights * condition.right) / 400
-        gram = design.gram(weights)
+        right, gram = design.transpose(condition.right) / 400, design.gram()
         factor = design.factor(gram, ridge)
         identity = jnp.eye(zero.size)
         matrix = jax.vmap(design.apply, out_axes=1)(identity)
         penalty = jax.vmap(lambda c: design.penalty(c, ridge))(identity)
-        once = solve(design, weights, gram, ridge, factor, right)
+        once = solve(design, gram, ridge, factor, right)
         fine = once
         for _ in range(3):
-            fine = solve(design, weights, gram, ridge, factor, right, fine)
+            fine = solve(design, gram, ridge, factor, right, fine)
         return matrix, penalty, right, design.solve(factor, right), once, fine
 
     for ridge in (1e-5, 10.0):
         matrix, penalty, right, blocks, once, fine = map(np.asarray, ours(jnp.asarray(ridge)))
-        normal = matrix.T @ (np.asarray(weights / jnp.sum(weights))[:, None] * matrix) + penalty
+        normal = matrix.T @ matrix / 400 + penalty
         left = [
             np.linalg.norm(normal @ c - right) / np.linalg.norm(right) for c in (blocks, once, fine)
         ]

@@ -37,6 +37,9 @@ class Dense(AbstractDesign):
         weight = jnp.append(self.weight, (jnp.sqrt(sums.mean(column**2)) + COLUMN_MIN) ** 2)
         return Dense(matrix, weight, self.floor)
 
+    def rows(self, which: slice) -> "Dense":
+        return Dense(self.matrix[which], self.weight, self.floor)
+
     def apply(self, c: Float[Array, " p"]) -> Float[Array, " n"]:
         return self.matrix @ c
 
@@ -49,12 +52,10 @@ class Dense(AbstractDesign):
     def penalty(self, c: Float[Array, " p"], ridge: Float[Array, ""]) -> Float[Array, " p"]:
         return self._diagonal(ridge) * c
 
-    def gram(self, weights: Float[Array, " n"]) -> Float[Array, "p p"]:
-        return (self.matrix * weights[:, None]).T @ self.matrix / sums.total(weights)
+    def gram(self) -> Float[Array, "p p"]:
+        return self.matrix.T @ self.matrix / len(self.matrix)
 
-    def normal(
-        self, c: Float[Array, " p"], weights: Float[Array, " n"], gram: Float[Array, "p p"]
-    ) -> Float[Array, " p"]:
+    def normal(self, c: Float[Array, " p"], gram: Float[Array, "p p"]) -> Float[Array, " p"]:
         return gram @ c
 
     def factor(self, gram: Float[Array, "p p"], ridge: Float[Array, ""]) -> Any:

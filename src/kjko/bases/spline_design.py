@@ -28,8 +28,8 @@ BLOCK = 2048  # rows, of a particle and a pair, whose products are formed at a t
 class Table(NamedTuple):
     """The coefficients of one S(x, v), in columns along x: what is the same for all particles.
 
-    Columns up to three apart are coupled. Grouped by `width` columns they are block tridiagonal; in
-    a periodic box the columns are first folded, 0, n−1, 1, n−2, …
+    Columns up to three apart are coupled: in groups of three they are block tridiagonal, in a
+    periodic box a ring.
     """
 
     cells: tuple[int, int]
@@ -43,17 +43,6 @@ class Table(NamedTuple):
     @property
     def size(self) -> int:
         return self.shape[0] * self.shape[1]
-
-    @property
-    def width(self) -> int:
-        return 2 * (ORDER - 1) if self.periodic else ORDER - 1
-
-    @property
-    def order(self) -> Int[np.ndarray, " columns"]:
-        columns = np.arange(self.shape[0])
-        if not self.periodic:
-            return columns
-        return np.stack([columns, columns[::-1]], axis=1).ravel()[: columns.size]
 
     def extend(self, c: Float[Array, "d columns k"]) -> Float[Array, "d more k"]:
         """The coefficients, with the first columns of a periodic box again at its end."""
@@ -111,7 +100,7 @@ def _penalty_bands(table: Table) -> Float[np.ndarray, "two m"]:
 def _block_index(table: Table) -> Int[np.ndarray, "m two w w"]:
     """Where in a band, followed by a zero, the entries of the diagonal and upper blocks are."""
     columns, n_v = table.shape
-    blocks = table.order.reshape(-1, table.width)
+    blocks = np.arange(columns).reshape(-1, ORDER - 1)
     band = np.arange(NEAR**2 * columns * n_v).reshape(NEAR, NEAR, columns, n_v)
 
     def between(first, second):
@@ -124,7 +113,7 @@ def _block_index(table: Table) -> Int[np.ndarray, "m two w w"]:
         is_near = (a >= 0) & (a < NEAR) & (b >= 0) & (b < NEAR)
         inside = np.where(is_near, a, 0), np.where(is_near, b, 0)
         entry = np.where(is_near, band[*inside, j, k], band.size)
-        return entry.reshape(len(first), table.width * n_v, -1)
+        return entry.reshape(len(first), (ORDER - 1) * n_v, -1)
 
     entries = [between(blocks, blocks), between(blocks, np.roll(blocks, -1, axis=0))]
     return np.stack(entries, axis=1).astype(np.int32)  # one array for both precisions
@@ -199,7 +188,7 @@ def _times(table: Table, band: Float[Array, " m"], c: Float[Array, " p"]) -> Flo
 
 
 class Gram(NamedTuple):
-    """Mᵀ w M / Σw, but for what couples the cross products and the pairs with each other."""
+    """MᵀM/n, but for what couples the cross products and the pairs with each other."""
 
     cross: Float[Array, "q q"]
     bands: Float[Array, "d m"]  # of each pair, see `_band`
@@ -231,6 +220,10 @@ class SplineDesign(AbstractDesign):
         square = jnp.sum(of_x**2, axis=2) * jnp.sum(of_v**2, axis=2)
         return cls(cell, of_x, of_v, cross, jnp.mean(sums.mean(square)) / table.size, table)
 
+    def rows(self, which: slice) -> "SplineDesign":
+        cell, of_x, of_v = self.cell[which], self.of_x[which], self.of_v[which]
+        return SplineDesign(cell, of_x, of_v, self.cross[which], self.unit, self.table)
+
     def with_penalty_of(self, other: "SplineDesign") -> "SplineDesign":
         return eqx.tree_at(lambda d: d.unit, self, other.unit)
 
@@ -246,22 +239,23 @@ class SplineDesign(AbstractDesign):
         of_pairs = jnp.einsum("nkj,nkji,nki->n", self.of_x, windows, self.of_v)
         return self.cross @ c[:q] + of_pairs
 
-    def normal(
-        self, c: Float[Array, " p"], weights: Float[Array, " n"], gram: Gram
-    ) -> Float[Array, " p"]:
-        if self.cell.shape[1] > 1:  # the Gram matrix lacks what couples the pairs
-            return self.transpose(weights * self.apply(c)) / sums.total(weights)
+    def normal(self, c: Float[Array, " p"], gram: Gram) -> Float[Array, " p"]:
+        n, d, _ = self.cell.shape
+        if d > 1:  # the Gram matrix lacks what couples the pairs
+            return self.transpose(self.apply(c)) / n
         return _times(self.table, gram.bands[0], c)
 
     def _sum_over_cells(
-        self, of_x: Float[Array, "n d p"], of_v: Float[Array, "n d q"]
+        self, products: Callable[..., tuple[Array, Array]], *of_particles: Float[Array, "n d ..."]
     ) -> Float[Array, "d i l p q"]:
-        """The sums over the particles of a cell of all products of the two."""
-        (n_x, n_v), (n, d, p) = self.table.cells, of_x.shape
-        q = of_v.shape[2]
+        """The sums over the particles of a cell of all products of the two arrays, of p and of q
+        numbers for a particle and a pair, that `products` makes of what is known of these.
+        """
+        (n_x, n_v), (n, d, _) = self.table.cells, self.of_x.shape
         pair = np.arange(d, dtype=np.int32)[None]
         number = (pair * n_x + self.cell[..., 0]) * n_v + self.cell[..., 1]
-        size = min(BLOCK, n * d)
+        most = min(BLOCK, n * d)
+        size = min(range(most, most // 2, -1), key=lambda size: -(n * d) % size)
 
         def blocks(values):
             values = values.reshape(n * d, *values.shape[2:])
@@ -269,15 +263,22 @@ class SplineDesign(AbstractDesign):
             return jnp.pad(values, pad).reshape(-1, size, *values.shape[1:])
 
         def add(totals, block):
-            rows, left, right = block
+            rows, *known = block
+            left, right = products(*known)
             return totals.at[rows].add(left[:, :, None] * right[:, None, :]), None
 
-        totals = jnp.zeros((d * n_x * n_v, p, q), of_x.dtype)
-        totals, _ = jax.lax.scan(add, totals, (blocks(number), blocks(of_x), blocks(of_v)))
-        return totals.reshape(d, n_x, n_v, p, q)
+        in_blocks = [blocks(values) for values in (number, *of_particles)]
+        left, right = jax.eval_shape(products, *(values[0] for values in in_blocks[1:]))
+        totals = jnp.zeros((d * n_x * n_v, left.shape[1], right.shape[1]), left.dtype)
+        totals, _ = jax.lax.scan(add, totals, in_blocks)
+        return totals.reshape(d, n_x, n_v, *totals.shape[1:])
 
     def transpose(self, r: Float[Array, " n"]) -> Float[Array, " p"]:
-        of_cells = self._sum_over_cells(r[:, None, None] * self.of_x, self.of_v)
+        def products(r, of_x, of_v):
+            return r * of_x, of_v
+
+        weights = jnp.broadcast_to(r[:, None, None], (*self.of_x.shape[:2], 1))
+        of_cells = self._sum_over_cells(products, weights, self.of_x, self.of_v)
         tables = _gathered(of_cells.reshape(len(of_cells), -1), _table_index(self.table))
         return jnp.concatenate([r @ self.cross, tables.ravel()])
 
@@ -287,14 +288,14 @@ class SplineDesign(AbstractDesign):
         smooth = self.unit * (ridge * self.table.rough(table) + FLOOR * table)
         return jnp.concatenate([FLOOR * c[:q], smooth.ravel()])
 
-    def gram(self, weights: Float[Array, " n"]) -> Gram:
-        weights = weights / sums.total(weights)
+    def gram(self) -> Gram:
         first, second = np.triu_indices(ORDER)
-        in_x = weights[:, None, None] * self.of_x[..., first] * self.of_x[..., second]
-        in_v = self.of_v[..., first] * self.of_v[..., second]
-        local = self._sum_over_cells(in_x, in_v)
-        cross = (self.cross * weights[:, None]).T @ self.cross
-        return Gram(cross, _band(self.table, local))
+
+        def products(of_x, of_v):
+            return tuple(a[:, first] * a[:, second] for a in (of_x, of_v))
+
+        local = self._sum_over_cells(products, self.of_x, self.of_v) / len(self.cell)
+        return Gram(self.cross.T @ self.cross / len(self.cell), _band(self.table, local))
 
     def factor(self, gram: Gram, ridge: Float[Array, ""]) -> Any:
         """Of the diagonal blocks, the cross products and each pair, with a larger floor."""
@@ -302,7 +303,8 @@ class SplineDesign(AbstractDesign):
         bands = gram.bands + self.unit * (ridge * rough + HOLD * one)[None]
         bands = jnp.pad(bands, ((0, 0), (0, 1)))
         index = jnp.asarray(_block_index(self.table))
-        pairs = jax.vmap(block_tridiagonal.factor, in_axes=(0, None))(bands, index)
+        of_one = functools.partial(block_tridiagonal.factor, index=index, ring=self.table.periodic)
+        pairs = jax.vmap(of_one)(bands)
         q = len(gram.cross)
         if q == 0:
             return gram.cross, pairs
@@ -310,10 +312,8 @@ class SplineDesign(AbstractDesign):
 
     def solve(self, factor: Any, r: Float[Array, " p"]) -> Float[Array, " p"]:
         cross, pairs = factor
-        q, order = len(cross), self.table.order
-        tables = r[q:].reshape(self._shape)[:, order]
-        rows = tables.reshape(len(tables), -1, self.table.width * self._shape[2])
-        solved = jax.vmap(block_tridiagonal.solve)(pairs, rows)
-        tables = solved.reshape(self._shape)[:, np.argsort(order)]
+        q, (d, *_, n_v) = len(cross), self._shape
+        rows = r[q:].reshape(d, -1, (ORDER - 1) * n_v)
+        tables = jax.lax.map(lambda pair: block_tridiagonal.solve(*pair), (pairs, rows))
         head = cho_solve((cross, False), r[:q]) if q else r[:q]
         return jnp.concatenate([head, tables.ravel()])

@@ -64,23 +64,23 @@ class Splines(AbstractBasis):
         """`length`: of the periodic box, if there is one. `particles`: about how many are fitted.
 
         `cells` in x and in v; if not given, as many as the particles can determine, up to 90 × 24.
-        In x a multiple of 3, in a periodic box of 6. Raises ValueError if they are not.
+        In x a multiple of 3. Raises ValueError if they are not.
         """
         d = velocity_dimension or dimension
         self.scales = Scales.unit(dimension, d)
         self.low, self.high = jnp.zeros((d, 2)), jnp.ones((d, 2))
         self.length = None if length is None else tuple(float(side) for side in length)
-        multiple = 3 if length is None else 6
+        least = 2 if length is None else 3  # groups of three columns
         if cells is None:
             most = math.prod(self.CELLS)
             part = math.sqrt(min(1.0, particles / (self.PARTICLES * most)))
             n_x, n_v = (round(part * n) for n in self.CELLS)
-            cells = max(2, round(n_x / multiple)) * multiple, max(6, n_v)
+            cells = max(least, round(n_x / 3)) * 3, max(6, n_v)
         self.cells = (int(cells[0]), int(cells[1]))
-        if self.cells[0] < 2 * multiple or self.cells[0] % multiple or self.cells[1] < 3:
+        if self.cells[0] < 3 * least or self.cells[0] % 3 or self.cells[1] < 3:
             raise ValueError(
-                f"cells: must be a multiple of {multiple} from {2 * multiple} on in x and at least"
-                f" 3 in v, got {self.cells[0]} and {self.cells[1]}"
+                f"cells: must be a multiple of 3 from {3 * least} on in x and at least 3 in v, got"
+                f" {self.cells[0]} and {self.cells[1]}"
             )
 
     @property

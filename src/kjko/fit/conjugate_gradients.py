@@ -14,7 +14,6 @@ TOLERANCE = 1e-3  # the residual's, relative
 
 def solve(
     design: AbstractDesign,
-    weights: Float[Array, " n"],
     gram: Any,
     ridge: Float[Array, ""],
     factor: Any,
@@ -22,7 +21,7 @@ def solve(
     start: Float[Array, " p"] | None = None,
     tolerance: float | None = None,
 ) -> Float[Array, " p"]:
-    """c with (Mᵀ w M/Σw + ridge R) c = right: conjugate gradients, preconditioned by the factor.
+    """c with (MᵀM/n + ridge R) c = right: conjugate gradients, preconditioned by the factor.
 
     To a `tolerance`, 10⁻³ if not given, of the right side, or of what a `start` leaves of it, in 40
     iterations at most; nan if the factor is. (The iteration of `jax.scipy` applies the matrix at
@@ -30,7 +29,7 @@ def solve(
     """
 
     def normal(c):
-        return design.normal(c, weights, gram) + design.penalty(c, ridge)
+        return design.normal(c, gram) + design.penalty(c, ridge)
 
     left = right if start is None else right - normal(start)
     enough = (TOLERANCE if tolerance is None else tolerance) ** 2 * (left @ left)

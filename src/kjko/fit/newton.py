@@ -104,12 +104,16 @@ class Newton(AbstractFit):
         """
         right = condition.right
         start = condition.linearise(jnp.zeros(condition.control.basis.size, right.dtype))
-        choice = choose_ridge(start, right, fitted, precision, first)
+        judged = start.rows(slice(fitted, None))
+        gram = start.rows(slice(None, fitted)).gram()
+        choice = choose_ridge(start, gram, right, fitted, precision, first)
         choice = choice._replace(c=jnp.where(choice.useful, choice.c, 0.0))
+        share = fitted / right.size
+        both = jax.tree.map(lambda a, b: share * a + (1 - share) * b, gram, judged.gram())
         iteration = SimplifiedNewton.of(
-            condition, start, choice.ridge, self.tolerance, self.iterations
+            condition, start, both, choice.ridge, self.tolerance, self.iterations
         )
-        left = unexplained((start.apply(choice.c) - right)[fitted:], right[fitted:])
+        left = unexplained(judged.apply(choice.c) - right[fitted:], right[fitted:])
         return iteration, choice, left
 
     def _unfolded(
@@ -154,12 +158,13 @@ class Choice(NamedTuple):
 
 def choose_ridge(
     design: AbstractDesign,
+    gram: Any,
     g: Float[Array, " n"],
     fitted: int,
     precision: Any,
     first: Float[Array, ""],
 ) -> Choice:
-    """The ridge that does best on the rows from `fitted` on.
+    """The ridge that does best on the rows from `fitted` on; `gram` is that of those before.
 
     From the `first` on, ridges ten times as large or as small are tried, to that side on which the
     error falls, as its derivative says, as long as it falls, by enough, and the side stays the
@@ -168,10 +173,8 @@ def choose_ridge(
     wrong log f would else decide alone. Where it is no more than rounding of g, by its `precision`,
     or no less than without a control, larger ridges are tried.
     """
-    weights = (jnp.arange(g.size) < fitted).astype(g.dtype)
-    counted = (1 - weights) / (g.size - fitted)
-    gram = design.gram(weights)
-    right = design.transpose(weights * g) / fitted
+    seen, judged = design.rows(slice(None, fitted)), design.rows(slice(fitted, None))
+    right = seen.transpose(g[:fitted]) / fitted
     ridges = jnp.asarray(RIDGES, dtype=g.dtype)
 
     most = sums.mean(g**2)
@@ -179,18 +182,18 @@ def choose_ridge(
 
     def held_out(c, change):
         """The error, and by which share of what is not cut of it a change of c raises it."""
-        off = design.apply(c) - g
-        counts = jnp.where(off**2 < most, counted, 0.0)
-        slope = 2 * counts @ (off * design.apply(change)) / (counts @ off**2)
-        error = jnp.maximum(counted @ jnp.minimum(off**2, most), rounding)
+        off = judged.apply(c) - g[fitted:]
+        uncut = jnp.where(off**2 < most, off, 0.0)
+        slope = 2 * (uncut @ judged.apply(change)) / (uncut @ uncut)
+        error = jnp.maximum(sums.mean(jnp.minimum(off**2, most)), rounding)
         return jnp.where(jnp.all(jnp.isfinite(off**2)), error, jnp.inf), slope
 
     def try_one(carry):
         number, before, _, last, best, following = carry
         ridge = ridges[number]
-        factor = design.factor(gram, ridge)
-        c = solve(design, weights, gram, ridge, factor, right, last)
-        error, slope = held_out(c, -design.solve(factor, design.penalty(c, ridge)))
+        factor = seen.factor(gram, ridge)
+        c = solve(seen, gram, ridge, factor, right, last)
+        error, slope = held_out(c, -seen.solve(factor, seen.penalty(c, ridge)))
         finite = jnp.isfinite(error)
         better = finite & (error <= best[2])
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (c, ridge, error), best)

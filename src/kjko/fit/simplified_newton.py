@@ -35,6 +35,7 @@ class SimplifiedNewton(eqx.Module):
 
     condition: AbstractCondition
     linear: AbstractDesign  # of the linear part, whose penalty is that of all
+    gram: Any  # of that
     ridge: Float[Array, ""]
     least: Float[Array, ""]
     iterations: Int[Array, ""] | int
@@ -44,13 +45,14 @@ class SimplifiedNewton(eqx.Module):
         cls,
         condition: AbstractCondition,
         linear: AbstractDesign,
+        gram: Any,
         ridge: Float[Array, ""],
         tolerance: Float[Array, ""] | float,
         iterations: Int[Array, ""] | int,
     ) -> "SimplifiedNewton":
         """With the least gain `tolerance`² of the objective of no control."""
         least = tolerance**2 * sums.mean(condition.right**2)
-        return cls(condition, linear, ridge, least, iterations)
+        return cls(condition, linear, gram, ridge, least, iterations)
 
     def __call__(
         self, chosen: Float[Array, " p"], useful: Bool[Array, ""]
@@ -65,18 +67,27 @@ class SimplifiedNewton(eqx.Module):
         gain = jnp.where(useful, jnp.inf, 0.0).astype(c.dtype)
         start = At(c, residual, gain, jnp.zeros_like(gain), jnp.zeros((), jnp.int32))
 
-        def go_on(carry):
-            _, is_old, at = carry
-            can = (at.gain > self._enough(at)) | is_old
-            return (at.fraction < 1) & can & (at.count < self.iterations)
+        def anew(at):
+            design = self.condition.linearise(at.c).with_penalty_of(self.linear)
+            return design, design.gram()
 
         def go(carry):
-            where, _, at = carry
-            return self._with_one_matrix(where, at)
+            design, gram, elsewhere, _, at = carry
+            done = self._with_one_matrix(design, gram, at)
+            more = self._goes_on(done, elsewhere | (done.count > at.count + 1))
+            design, gram = jax.lax.cond(more, anew, lambda _: (design, gram), done)
+            return design, gram, jnp.asarray(False), more, done
 
-        carry = (jnp.zeros_like(c), jnp.asarray(False), start)
-        *_, at = jax.lax.while_loop(go_on, go, carry)
+        first = (self.linear, self.gram, jnp.any(c != 0), self._goes_on(start, False), start)
+        *_, at = jax.lax.while_loop(lambda carry: carry[3], go, first)
         return at.c, at.count
+
+    def _goes_on(self, at: At, is_old: Bool[Array, ""] | bool) -> Bool[Array, ""]:
+        """Whether another matrix is to be taken; `is_old`: the last was not taken where its last
+        step began.
+        """
+        can = (at.gain > self._enough(at)) | is_old
+        return (at.fraction < 1) & can & (at.count < self.iterations)
 
     def _objective(self, c: Float[Array, " p"], residual: Float[Array, " n"]) -> Float[Array, ""]:
         return sums.mean(residual**2) + c @ self.linear.penalty(c, self.ridge)
@@ -85,17 +96,8 @@ class SimplifiedNewton(eqx.Module):
         """What a step must gain for another one to be worth it."""
         return jnp.maximum(self.least, OF_LEFT * sums.mean(at.residual**2))
 
-    def _with_one_matrix(
-        self, where: Float[Array, " p"], start: At
-    ) -> tuple[Float[Array, " p"], Bool[Array, ""], At]:
-        """Steps with the matrix at `where`, until one has to be shortened.
-
-        Where the next matrix is to be taken, whether this one was old, as it is after its first
-        step, and where the steps end.
-        """
-        weights = jnp.ones_like(self.condition.right)
-        design = self.condition.linearise(where).with_penalty_of(self.linear)
-        gram = design.gram(weights)
+    def _with_one_matrix(self, design: AbstractDesign, gram: Any, start: At) -> At:
+        """Steps until one has to be shortened."""
         factor = design.factor(gram, self.ridge)
 
         def goes_well(at):
@@ -103,21 +105,17 @@ class SimplifiedNewton(eqx.Module):
             return gains & (at.fraction == 1) & (at.count < self.iterations)
 
         def step(at):
-            return self._step(at, design, weights, gram, factor)
+            return self._step(at, design, gram, factor)
 
         one = jnp.ones_like(self.least)
         not_yet = start._replace(gain=jnp.full_like(self.least, jnp.inf), fraction=one)
-        done = jax.lax.while_loop(goes_well, step, not_yet)
-        is_old = (done.count > start.count + 1) | jnp.any(where != start.c)
-        return done.c, is_old, done
+        return jax.lax.while_loop(goes_well, step, not_yet)
 
-    def _step(
-        self, at: At, design: AbstractDesign, weights: Float[Array, " n"], gram: Any, factor: Any
-    ) -> At:
+    def _step(self, at: At, design: AbstractDesign, gram: Any, factor: Any) -> At:
         """Halved until it lowers the objective, or is too short to lower it by enough."""
         slope = design.transpose(at.residual) / at.residual.size
         right = slope - self.linear.penalty(at.c, self.ridge)
-        direction = solve(design, weights, gram, self.ridge, factor, right, tolerance=ROUGHLY)
+        direction = solve(design, gram, self.ridge, factor, right, tolerance=ROUGHLY)
         before = self._objective(at.c, at.residual)
 
         def shorten(tried):

@@ -242,16 +242,15 @@ def projection(
     e^ĝ f∞ is the density in exp(span Φ) with these moments. A convex problem, by Newton's iteration
     with the matrix of the least-squares fit, from which it starts.
     """
-    ones, n = jnp.ones_like(g), g.size
-    gram = design.gram(ones)
+    gram = design.gram()
     factor = design.factor(gram, ridge)
 
     def better(carry):
         c, explained, _, most, count = carry
         missing = 1 - jnp.exp(jnp.clip(explained - g, -5.0, LARGEST))
         missing = jnp.where(count == 0, g, missing)
-        right = design.transpose(missing) / n - design.penalty(c, ridge)
-        change = solve(design, ones, gram, ridge, factor, right)
+        right = design.transpose(missing) / g.size - design.penalty(c, ridge)
+        change = solve(design, gram, ridge, factor, right)
         of_change = design.apply(change)
         square = sums.mean(of_change**2)
         most = jnp.where(count == 0, square, most)
