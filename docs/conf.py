@@ -1,5 +1,6 @@
 """How the site is built: `make docs`. Nothing is fetched."""
 
+import os
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from kjko.case.keys import keys
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 project = "kinetic-jko"
 author = "The kinetic-jko developers"
@@ -21,6 +23,7 @@ highlight_language = "none"  # an indented block is an equation
 smartquotes = False
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
+nb_execution_in_temp = True  # for the run folders
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 
