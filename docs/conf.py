@@ -9,6 +9,7 @@ from typing import Any
 from kjko.case.keys import keys
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Notebooks find the `kjko` that is installed here.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 project = "kinetic-jko"
@@ -23,7 +24,7 @@ highlight_language = "none"  # an indented block is an equation
 smartquotes = False
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
-nb_execution_in_temp = True  # for the run folders
+nb_execution_in_temp = True  # there they leave their run folders
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 
@@ -53,14 +54,5 @@ def write_keys(app: Any) -> None:
     (Path(app.srcdir) / "keys.md").write_text("\n".join(page) + "\n", encoding="utf-8")
 
 
-def leave_out_what_is_missing(app: Any, name: str, source: list[str]) -> None:
-    """Patterns of the table of contents that no page has, of which Sphinx would warn."""
-    if name == "index":
-        lines = source[0].splitlines()
-        kept = (x for x in lines if not x.endswith("*") or list(Path(app.srcdir).glob(f"{x}.md")))
-        source[0] = "\n".join(kept)
-
-
 def setup(app: Any) -> None:
     app.connect("builder-inited", write_keys)
-    app.connect("source-read", leave_out_what_is_missing)

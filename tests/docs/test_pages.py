@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,11 @@ from kjko.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("equations/*.md"), ROOT / "CONTRIBUTING.md"])
+RUFF = Path(sys.executable).with_name("ruff")
+NOTEBOOKS = sorted([*DOCS.glob("notebooks/*.md"), DOCS / "peers.md"])
+PAGES = sorted(
+    {*DOCS.glob("*.md"), *DOCS.glob("equations/*.md"), *NOTEBOOKS, ROOT / "CONTRIBUTING.md"}
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -60,6 +65,23 @@ def test_cases_of_a_page_are_valid(page, tmp_path):
 def test_python_of_a_page_is_python(page):
     for text in blocks(page, "python"):
         ast.parse(text)
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.stem)
+def test_cells_are_in_the_style_and_figures_have_alternative_texts(page, tmp_path):
+    cell = r"^```\{code-cell\} python\n(?:---\n(.*?)\n---\n)?(.*?)^```"
+    cells = re.findall(cell, page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(cells) > 5
+    for options, code in cells:
+        assert ("plt.subplots(" in code) == ("\n    alt: " in options), code
+    ours = [re.sub(r";$", "", code) for _, code in cells if not re.search(r"^%%|= !", code)]
+    for number, code in enumerate(ours):
+        (tmp_path / f"{number}.py").write_text(code)
+    style = ("--config", str(ROOT / "pyproject.toml"))
+    subprocess.run([RUFF, "format", "--check", *style, str(tmp_path)], check=True)
+    unlike = "B018,E402,F821,I001,T20"  # shown values, imports where they are used
+    whole = "\n".join(ours).encode()
+    subprocess.run([RUFF, "check", "--ignore", unlike, *style, "-"], input=whole, check=True)
 
 
 def code_of(page: Path) -> list[str]:
