@@ -29,7 +29,7 @@ from kjko.reference.errors import KnownLaw, marginal_error
 from kjko.reference.known import GridLaw, known_law
 from kjko.reference.mixture import ExactMixture
 from kjko.reference.rotated import RotatedLaw
-from kjko.run.trust import RESOLVED, SCORE
+from kjko.observe.trust import RESOLVED, SCORE
 from kjko.simulation import take_step
 
 FROM = 0.5

@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from kjko.observe import NumericalFailure as NumericalFailure
     from kjko.observe import Positions as Positions
     from kjko.observe import ScoreCheck as ScoreCheck
+    from kjko.observe import UntrustedDensity as UntrustedDensity
     from kjko.problem import Problem as Problem
     from kjko.run import open_run as open_run
     from kjko.simulation import simulate as simulate
@@ -134,6 +135,7 @@ _HOME = {
         "Marginals",
         "NumericalFailure",
         "ScoreCheck",
+        "UntrustedDensity",
     ),
     "problem": ("Problem",),
     "run": ("open_run",),

@@ -16,6 +16,7 @@ from kjko.interfaces import AbstractMethod, AbstractObservable, Record
 from kjko.observe import DEFAULT, NumericalFailure, Observer, Start, check
 from kjko.observe.observer import measure_all
 from kjko.observe.start import step_length
+from kjko.observe.trust import warn_of_density
 from kjko.problem import Problem
 from kjko.programs import Kind, program
 from kjko.simulation import is_quick, learned, number_of_steps, take_step
@@ -48,6 +49,7 @@ def ensemble(
 
     Raises ValueError for members that differ in more than numbers or in their steps, and where
     devices share particles; NumericalFailure as `kjko.simulate`, with the number of the member.
+    Warns of an `UntrustedDensity`, once.
     """
     steps = _common_steps(members, end_time)
     observers = [Observer(Start(p, m, state.particles), observables) for p, m, state in members]
@@ -69,6 +71,7 @@ def ensemble(
         with jax.enable_x64(wide):  # which each thread has for itself
             return jax.block_until_ready(advance(*group))
 
+    is_warned = False
     with ThreadPoolExecutor(len(groups)) as pool:
         for _ in range(first, steps):
             before, done = records, list(pool.map(advanced, groups))
@@ -80,6 +83,7 @@ def ensemble(
             seconds = (time.perf_counter() - start) / len(members)
             records = [record | {"seconds": seconds} for record in records]
             _check_each(records, before)
+            is_warned = is_warned or warn_of_density(records)
             yield states, records
             start = time.perf_counter()
 

@@ -17,6 +17,7 @@ from kjko.interfaces import (
 )
 from kjko.observe import DEFAULT, Observer, Start, check
 from kjko.observe.start import step_length
+from kjko.observe.trust import warn_of_density
 from kjko.problem import Problem
 from kjko.programs import FEW, program
 
@@ -106,14 +107,16 @@ def simulate(
             print(record["time"], record["free_energy"])
 
     Raises ValueError for parts that do not go together, NumericalFailure if a step gives a value
-    that is not finite or a map that folds.
+    that is not finite or a map that folds. Warns of an `UntrustedDensity`, once.
     """
     state, steps = _begin(problem, method, particles, end_time, time_step, seed, state)
     observer = Observer(Start(problem, method, state.particles), observables)
     first = observer(state, None)
     check(first)
     yield state, first
+    is_warned = False
     for after, _, record in evolve(problem, method, observer, state, steps, first):
+        is_warned = is_warned or warn_of_density([record])
         yield after, record
 
 

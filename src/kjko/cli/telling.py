@@ -82,8 +82,8 @@ def _tell_wave(folder: Path) -> None:
 
 def _tell_checks(folder: Path) -> None:
     """A line on the checks of the density, and a warning if they fail."""
+    from kjko.observe.trust import checks_of_density
     from kjko.run.reader import open_run
-    from kjko.run.trust import checks_of_density
 
     line, warning = checks_of_density(open_run(folder).columns)
     if line is not None:

@@ -12,3 +12,4 @@ from kjko.observe.observer import Observer as Observer
 from kjko.observe.positions import Positions as Positions
 from kjko.observe.score_check import ScoreCheck as ScoreCheck
 from kjko.observe.start import Start as Start
+from kjko.observe.trust import UntrustedDensity as UntrustedDensity

@@ -15,13 +15,13 @@ from kjko.figures.canvas import DOTS
 from kjko.figures.run_figures import draw
 from kjko.figures.sweep import LABELS as COMPARED
 from kjko.figures.sweep import draw_sweep
+from kjko.observe.trust import checks_of_density
 from kjko.report.captions import caption
 from kjko.report.equation import equation
 from kjko.report.summary import Check, checks, cost, manifest, parameters, results, wave
 from kjko.run.atomic import write_atomically
 from kjko.run.reader import Run
 from kjko.run.status import status
-from kjko.run.trust import checks_of_density
 
 SCREEN = 96  # pixels an inch
 

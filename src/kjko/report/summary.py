@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kjko.observe.trust import RESOLVED, SCORE, worst_mass
 from kjko.run.conserved import conserved
 from kjko.run.reader import Run
-from kjko.run.trust import RESOLVED, SCORE, worst_mass
 
 QUANTITIES = {  # of the series
     "energy_kinetic": "kinetic energy ∫ ½|v|² f",

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from kjko.run.trust import checks_of_density
+from kjko.case import load
+from kjko.observe import ScoreCheck, UntrustedDensity, trust
+from kjko.observe.trust import checks_of_density
 
 
 def columns(unresolved, score=(0.0, 0.01), mass=(1.0, 0.98, 0.99)):
@@ -48,3 +50,18 @@ def test_what_is_not_known_is_left_out():
     given = {"time": np.array([0.0, 0.1]), "mass_check": np.array([0.0, np.nan])}
     assert checks_of_density(given) == (None, None)
     assert checks_of_density({}) == (None, None)
+
+
+def test_a_simulation_warns_once(monkeypatch):
+    """By its own checks, with a limit that some of its steps exceed."""
+    (key, _, told), *_ = trust.LIMITS
+    monkeypatch.setattr(trust, "LIMITS", ((key, 1e-4, told),))
+    control = ["solver.control.kind=affine", "solver.fit.kind=gauss-newton"]
+    small = ["particles.number=500", "solver.end_time=0.7"]
+    experiment = load("multiwell-1d", [*control, *small]).build()
+    with pytest.warns(UntrustedDensity, match="cannot be trusted: the score is") as caught:
+        records = [record for _, record in experiment.simulate([ScoreCheck()])]
+    beyond = [record["time"] for record in records[1:] if record["score_check"] > 1e-4]
+    assert len(beyond) > 1 and len(caught) == 1
+    assert f" at t = {beyond[0]:.4g};" in str(caught[0].message)
+    assert caught[0].filename == __file__

@@ -1,8 +1,11 @@
 """Whether the density of a run can be trusted: what its own checks say."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from kjko.interfaces import Record
 
 # See "Checks of the density" in docs/design_decisions.md.
 SCORE = 0.07  # of `score_check`
@@ -11,15 +14,35 @@ ADVICE = (
     "take more particles, or a control that sees more: if it is not ridges by levenberg-marquardt,"
     " try that"
 )
+LIMITS = (
+    ("score_check", SCORE, "the score is wrong by {:.2g} of its size or more at t = {:.4g}"),
+    ("unresolved", RESOLVED, "{:.2g} of the relative entropy is not resolved at t = {:.4g}"),
+)
+
+
+class UntrustedDensity(UserWarning):
+    """By its own checks the density of a simulation cannot be trusted from some time on: neither
+    log f nor entropies and free energies. Moments and marginals may be good still.
+    """
+
+
+def warn_of_density(records: Sequence[Record]) -> bool:
+    """Warn of the first of some records of one time whose checks fail; tell if there was one."""
+    for record in records:
+        for key, limit, told in LIMITS:
+            number = record.get(key)
+            if number is not None and number > limit:
+                found = told.format(number, record["time"])
+                message = f"the density cannot be trusted: {found}; {ADVICE}"
+                warnings.warn(message, UntrustedDensity, stacklevel=3)
+                return True
+    return False
 
 
 def checks_of_density(columns: Mapping[str, np.ndarray]) -> tuple[str | None, str | None]:
     """A line on the checks of a series, and a warning if they fail; None where there is none."""
-    found, warnings = [], []
-    for key, limit, told in (
-        ("score_check", SCORE, "the score is wrong by {:.2g} of its size or more at t = {:.4g}"),
-        ("unresolved", RESOLVED, "{:.2g} of the relative entropy is not resolved at t = {:.4g}"),
-    ):
+    found, failed = [], []
+    for key, limit, told in LIMITS:
         known = _known(columns, key)
         if not known:
             continue
@@ -27,12 +50,10 @@ def checks_of_density(columns: Mapping[str, np.ndarray]) -> tuple[str | None, st
         found.append(f"{key.replace('_', ' ')} at most {worst:.2g} (t = {when:.4g})")
         beyond = [t for number, t in known if number > limit]
         if beyond:
-            warnings.append(
-                told.format(worst, when) + f", above {limit:g} from {min(beyond):.4g} on"
-            )
+            failed.append(told.format(worst, when) + f", above {limit:g} from {min(beyond):.4g} on")
     warning = None
-    if warnings:
-        warning = f"the density cannot be trusted: {'; '.join(warnings)}; {ADVICE}"
+    if failed:
+        warning = f"the density cannot be trusted: {'; '.join(failed)}; {ADVICE}"
     if (mass := worst_mass(columns)) is not None:
         found.append(f"mass check {mass[0]:.4f} (t = {mass[1]:.4g})")
     return ("density: " + ", ".join(found) if found else None), warning
