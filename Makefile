@@ -1,10 +1,8 @@
 # `make run` and `make test` need python3 (3.11 or newer) and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-CASES := gaussian-1d gaussian-3d gaussian-1d-paper multiwell-1d periodic-1d multiwell-3d \
-    landau-1d two-stream-1d two-stream-1d-strong
 
-.PHONY: run test faults slow lint figures docs clean
+.PHONY: run test faults slow lint results docs clean
 
 run: .venv/installed
 	$(BIN)/kjko run gaussian-1d
@@ -28,16 +26,9 @@ lint: .venv/installed
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-figures: .venv/installed
-	for case in $(CASES); do $(BIN)/kjko run $$case || exit; done
-	$(BIN)/kjko run periodic-1d \
-	    --set problem.potential.kind=cosine --set problem.potential.mode=2
-	$(BIN)/kjko compare gaussian-1d --seeds 5
-	$(BIN)/kjko compare double-well-1d --seeds 2 \
-	    --methods jko,jko-network,jko-unsplit,jko-paper,score,langevin
-	$(BIN)/kjko converge gaussian-1d
-	$(BIN)/kjko converge gaussian-1d \
-	    --set solver.integrator.kind=symplectic-euler --set solver.method.log_det=linear
+# The numbers of docs/results.md, the page and its figures; what is of this source already is not made again.
+results: .venv/installed
+	$(BIN)/python benchmarks/results.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
