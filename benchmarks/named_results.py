@@ -192,6 +192,7 @@ RESULTS: dict[str, Result] = {
         METHODS,
         ("kjko compare gaussian-3d --seeds 5 --set solver.fit.steps=25",),
         methods,
+        {"compare-gaussian-3d.png": "0/figure2.png"},
         long=True,
     ),
 }

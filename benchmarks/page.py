@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def origins(results: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """As text to so many digits, with a minus sign."""
-    return _signed(f"{value:.{digits}g}")
+    """As text to so many digits."""
+    return _signed(re.sub(r"e(-?)\+?0*", r"e\1", f"{value:.{digits}g}"))
 
 
 def _signed(text: str) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 import jax
 from checks import KL, RMS, SAID, runs
 from density import draw as draw_checks
-from named_results import COUPLED, RESULTS, Result
+from named_results import RESULTS, Result
 from page import JSON, PAGE, page
 from record import machine, tell, write
 
@@ -136,18 +136,17 @@ def copy_figures(name: str, result: Result) -> None:
 
 
 def checks_of_density(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """The coupled runs as `density.draw` takes them: each run's checks beside its errors."""
+    """The runs that tell of their density as `density.draw` takes them: errors beside checks."""
     found = []
     for name, result in results.items():
-        if result["group"] != COUPLED:
+        told = [each for each in result["numbers"] if isinstance(each, dict)]
+        measured = {each["quantity"]: each["measured"] for each in told}
+        if not {KL, RMS, *SAID} <= measured.keys():
             continue
-        measured = {each["quantity"]: each["measured"] for each in result["numbers"]}
-        columns = [measured[key] for key in (KL, RMS, *SAID)]
-        by = " by splines" if "splines" in name else ""
-        for kl, rms, score, unresolved in zip(*columns, strict=True):
-            at = [{"kl": kl, "log_f_rms": rms}]
-            found.append({"name": name + by, "at": at, "score_check": score,
-                          "unresolved": unresolved})  # fmt: skip
+        by = " by splines" if name.endswith("splines") else ""
+        for kl, rms, *checks in zip(*(measured[key] for key in (KL, RMS, *SAID)), strict=True):
+            said = dict(zip(("score_check", "unresolved"), checks, strict=True))
+            found.append({"name": name + by, "at": [{"kl": kl, "log_f_rms": rms}], **said})
     return found
 
 
@@ -173,8 +172,8 @@ def main() -> int:
             tell(f"{name}: {error!r}")
         results = {n: results[n] for n in RESULTS if n in results}  # in the order of the table
         write(JSON, results)
-    if coupled := checks_of_density(results):
-        draw_checks(coupled, FIGURES / "density_checks.png")
+    if told := checks_of_density(results):
+        draw_checks(told, FIGURES / "density_checks.png")
     PAGE.write_text(page(results), encoding="utf-8")
     tell(f"{PAGE}: written" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
