@@ -21,12 +21,11 @@ from checks import (
 )
 from methods import methods
 
-DEFAULT = "--set solver.control.kind=splines --set solver.fit.kind=newton"
-SPLINES = "--set solver.control={kind='splines'} --set solver.fit={kind='newton'}"
+SPLINES = "--set solver.control.kind=splines --set solver.fit.kind=newton"
 EULER = "--set solver.integrator.kind=symplectic-euler --set solver.method.log_det=linear"
 COSINE = "--set problem.potential.kind=cosine --set problem.potential.mode=2"
-BOX_OF_4 = (
-    "--set problem.domain.length=['2*pi/0.4'] --set problem.mass='2*pi/0.4'"
+LONGER = (
+    "--set problem.domain={wave_number=[0.4]} --set problem.mass=2*pi/0.4"
     " --set problem.law.position.wave_number=[0.4]"
 )
 FASTER = "--set problem.law.velocity.means=[[-3.0],[3.0]]"
@@ -59,14 +58,14 @@ RESULTS: dict[str, Result] = {
     ),
     "gaussian-1d-default": Result(
         CLOSED,
-        (f"kjko sweep gaussian-1d --seeds 3 {DEFAULT}",),
+        (f"kjko sweep gaussian-1d --seeds 3 {SPLINES}",),
         partial(gaussian, drift=0.02, energy=0.002),
     ),
     "gaussian-3d": Result(
         CLOSED, ("kjko run gaussian-3d",), partial(gaussian, last=0.03, energy=0.03)
     ),
     "gaussian-3d-default": Result(
-        CLOSED, (f"kjko run gaussian-3d {DEFAULT}",), partial(gaussian, last=0.01, energy=0.03)
+        CLOSED, (f"kjko run gaussian-3d {SPLINES}",), partial(gaussian, last=0.01, energy=0.03)
     ),
     "gaussian-1d-paper": Result(CLOSED, ("kjko run gaussian-1d-paper",), gaussian),
     "multiwell-1d": Result(
@@ -84,7 +83,7 @@ RESULTS: dict[str, Result] = {
     ),
     "multiwell-3d": Result(GRID, ("kjko run multiwell-3d",), partial(three_wells, kl=0.05)),
     "landau-1d": Result(WAVES, ("kjko sweep landau-1d --seeds 3",), wave),
-    "landau-1d-k-0.4": Result(WAVES, (f"kjko run landau-1d {BOX_OF_4}",), wave),
+    "landau-1d-k-0.4": Result(WAVES, (f"kjko run landau-1d {LONGER}",), wave),
     "landau-1d-double": Result(WAVES, ("kjko run landau-1d --set solver.precision=double",), wave),
     "landau-1d-collisional": Result(WAVES, ("kjko run landau-1d-collisional",), wave),
     "landau-1d-dougherty": Result(WAVES, ("kjko run landau-1d-dougherty",), wave),
