@@ -76,7 +76,7 @@ def measured(check: dict[str, Any]) -> str:
     if "relative" not in check:
         return text
     off = [100 * (value / check["exact"] - 1) for value in known]
-    return f"{text} ({_range([_signed(f'{e:+.1f}') for e in (min(off), max(off))])} %)"
+    return f"{text} ({_range([_signed(f'{e:+.2g}') for e in (min(off), max(off))])} %)"
 
 
 def _range(ends: list[str]) -> str:

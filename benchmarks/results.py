@@ -29,6 +29,7 @@ from checks import KL, RMS, SAID, runs
 from density import draw as draw_checks
 from named_results import RESULTS, Result
 from page import JSON, PAGE, page
+from PIL import Image
 from record import machine, tell, write
 
 from kjko.figures.run_figures import draw
@@ -37,6 +38,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ROOT / "runs" / "results"
 FIGURES = ROOT / "docs" / "figures"
 MADE = "made.json"
+LARGE = 500_000  # bytes of a picture in the repository
 
 
 def git(*words: str) -> str:
@@ -127,12 +129,18 @@ def made_before(name: str, result: Result, tree: dict[str, str]) -> dict[str, An
 
 
 def copy_figures(name: str, result: Result) -> None:
-    """The pictures of a result, drawn if they are of a run that has drawn none."""
+    """The pictures of a result, drawn if they are of a run that has drawn none; large ones in 256
+    colours.
+    """
     for picture, path in result.figures.items():
         source = FOLDERS / name / path
         if not source.exists():
             draw(source.parents[1])
-        shutil.copyfile(source, FIGURES / picture)
+        if source.stat().st_size > LARGE:
+            colours = Image.open(source).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            colours.save(FIGURES / picture, optimize=True)
+        else:
+            shutil.copyfile(source, FIGURES / picture)
 
 
 def checks_of_density(results: dict[str, Any]) -> list[dict[str, Any]]:
