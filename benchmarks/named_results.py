@@ -121,7 +121,7 @@ RESULTS: dict[str, Result] = {
     "compare-double-well-1d": Result(
         METHODS,
         (
-            "kjko compare double-well-1d --seeds 2"
+            "kjko compare double-well-1d"
             " --methods jko,jko-network,jko-unsplit,jko-paper,score,langevin",
         ),
         methods,
