@@ -59,7 +59,9 @@ def origins(results: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """As text to so many digits."""
+    """As text to so many digits; whole numbers are whole, up to a hundred thousand."""
+    if 10**digits <= abs(value) < 1e5:
+        return _signed(f"{value:.0f}")
     return _signed(re.sub(r"e(-?)\+?0*", r"e\1", f"{value:.{digits}g}"))
 
 
