@@ -25,11 +25,11 @@ import kjko
 from kjko.case import load
 from kjko.case.build import build
 from kjko.observe import DriftError, Observer, ScoreCheck, Start
+from kjko.observe.trust import RESOLVED, SCORE
 from kjko.reference.errors import KnownLaw, marginal_error
 from kjko.reference.known import GridLaw, known_law
 from kjko.reference.mixture import ExactMixture
 from kjko.reference.rotated import RotatedLaw
-from kjko.observe.trust import RESOLVED, SCORE
 from kjko.simulation import take_step
 
 FROM = 0.5
