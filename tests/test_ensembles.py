@@ -12,6 +12,7 @@ from traces import traces_of
 import kjko
 from kjko.case import load
 from kjko.ensembles import _groups
+from kjko.observe import trust
 
 KEYS = ("entropy", "free_energy", "kl_stationary", "energy_kinetic", "det_min", "loss")
 
@@ -68,6 +69,15 @@ def test_goes_on_from_the_states_that_it_gave(members, alone):
     steps = list(kjko.ensemble(later, end_time=0.3))
     assert [records[0]["step"] for _, records in steps] == [2, 3]
     assert steps[-1][1][2]["entropy"] == pytest.approx(alone[2][3][1]["entropy"], abs=1e-4)
+
+
+def test_it_warns_once_of_a_density_that_cannot_be_trusted(members, monkeypatch):
+    """By limits that the members' checks exceed; the first of them is named."""
+    (key, _, told), *_ = trust.LIMITS
+    monkeypatch.setattr(trust, "LIMITS", ((key, -1.0, told),))
+    with pytest.warns(kjko.UntrustedDensity, match="^member 0: the density cannot") as caught:
+        list(kjko.ensemble(members, end_time=0.2))
+    assert len(caught) == 1 and caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-TENTHS = float(os.environ.get("FAULTS", "1"))
+SHARE = float(os.environ.get("FAULTS", "1")) / 10
 SETTINGS = [
     "particles.number=200",
     "solver.control.kind=affine",
@@ -33,7 +33,7 @@ ENVIRONMENT = os.environ | {
 
 def many(number: int) -> int:
     """So many in the whole campaign."""
-    return round(number * TENTHS / 10)
+    return max(1, round(number * SHARE))
 
 
 def settings(*overrides: str) -> list[str]:

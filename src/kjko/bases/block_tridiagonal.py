@@ -44,14 +44,14 @@ def factor(
     zero = jnp.zeros_like(first, shape=(width, width))
     start = (zero, first, zero[: first.shape[1], : first.shape[1]])
     chain = index[: len(index) - (2 if ring else 1)]
-    (taken, with_last, corner), chain = jax.lax.scan(step, start, chain)
+    (taken, with_last, corner), eliminated = jax.lax.scan(step, start, chain)
     if ring:
         (on, above), (end, _) = values[index[-2]], values[index[-1]]
         side = above + with_last
         last = jnp.block([[on - taken, side], [side.T, end - corner]])
     else:
         last = values[index[-1, 0]] - taken
-    return Factor(*chain, jnp.linalg.cholesky(last, symmetrize_input=False))
+    return Factor(*eliminated, jnp.linalg.cholesky(last, symmetrize_input=False))
 
 
 def solve(of: Factor, right: Float[Array, "n w"]) -> Float[Array, "n w"]:

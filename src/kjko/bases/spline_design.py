@@ -277,8 +277,8 @@ class SplineDesign(AbstractDesign):
         def products(r, of_x, of_v):
             return r * of_x, of_v
 
-        weights = jnp.broadcast_to(r[:, None, None], (*self.of_x.shape[:2], 1))
-        of_cells = self._sum_over_cells(products, weights, self.of_x, self.of_v)
+        values = jnp.broadcast_to(r[:, None, None], (*self.of_x.shape[:2], 1))
+        of_cells = self._sum_over_cells(products, values, self.of_x, self.of_v)
         tables = _gathered(of_cells.reshape(len(of_cells), -1), _table_index(self.table))
         return jnp.concatenate([r @ self.cross, tables.ravel()])
 

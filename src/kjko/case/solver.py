@@ -199,7 +199,7 @@ def newton(
 
     held_out: part of the particles that chooses the ridge
     particles: used for a fit, at most
-    tolerance: of the residual, in that without a control
+    tolerance: of the residual without a control; where more is left, of that
     iterations: at most
     """
     return Newton(held_out, particles, tolerance, iterations)

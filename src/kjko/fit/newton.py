@@ -43,11 +43,12 @@ class Newton(AbstractFit):
     of the particles; if none does better there than zero, the control is zero. From there the
     simplified Newton iteration on all of these, with the matrix of the linear part until a step
     must be shortened to lower the residual, then with one that is taken anew. It ends with a step
-    that lowers the mean square by less than `tolerance`² of that of no control; `iterations` is a
-    cap. A control that would nearly fold the map at any particle is fitted again with ten times the
-    ridge, up to the largest, and then shortened. No more than `particles` particles are used, in
-    double precision. Both choices are drawn anew at every step. The iterations that it reports are
-    those of all ridges, and the losses those of the first solution, of the linear part.
+    that lowers the mean square by less than `tolerance`² of that of no control, or a thousandth of
+    what is left; `iterations` is a cap. A control that would nearly fold the map at any particle is
+    fitted again with ten times the ridge, up to the largest, and then shortened. No more than
+    `particles` particles are used, in double precision. Both choices are drawn anew at every step.
+    The iterations that it reports are those of all ridges, and the losses those of the first
+    solution, of the linear part.
 
     Raises ValueError for fewer than two particles.
     """
@@ -146,8 +147,8 @@ class Newton(AbstractFit):
 
 
 class Choice(NamedTuple):
-    """A ridge with its solution, if that is `useful`: better than zero; and the ridge to begin with
-    at the next step.
+    """The ridge chosen, its solution, whether that is `useful`, better than zero, and the ridge
+    that the next step begins with.
     """
 
     c: Float[Array, " p"]
@@ -200,9 +201,10 @@ def choose_ridge(
         falls = better & (jnp.abs(slope) > WORTH)
         toward = jnp.where(falls, jnp.sign(slope), 0).astype(number.dtype)
         toward = jnp.where((error <= rounding) | ~(error < of_zero), LARGER, toward)
+        leads_on = (toward != 0) & (toward != -before)
         at_once = (toward == LARGER) | (slope > STEEP)
-        go_on = (toward != 0) & (toward != -before) & at_once
-        later = number + jnp.where(go_on, 0, toward)
+        go_on = leads_on & at_once
+        later = number + jnp.where(leads_on & ~at_once, toward, 0)
         following = jnp.where(better, later, following)
         last = jnp.where(finite, c, last)
         return number + toward, toward, go_on, last, best, following
@@ -217,5 +219,6 @@ def choose_ridge(
     number = jnp.clip(jnp.round(jnp.log10(RIDGES[0] / first)), 0, len(RIDGES) - 1).astype(int)
     start = (number, jnp.zeros_like(number), jnp.asarray(True), zero, none, number)
     *_, (c, ridge, least), following = jax.lax.while_loop(is_left, try_one, start)
-    following = ridges[jnp.clip(following, 0, len(RIDGES) - 1)]
+    following = jnp.where(jnp.isfinite(least), jnp.clip(following, 0, len(RIDGES) - 1), 0)
+    following = ridges[following]
     return Choice(c, ridge, least < of_zero, following)

@@ -93,8 +93,11 @@ class SimplifiedNewton(eqx.Module):
         return sums.mean(residual**2) + c @ self.linear.penalty(c, self.ridge)
 
     def _enough(self, at: At) -> Float[Array, ""]:
-        """What a step must gain for another one to be worth it."""
-        return jnp.maximum(self.least, OF_LEFT * sums.mean(at.residual**2))
+        """What a step must gain for another one to be worth it. No particle counts for more than
+        the mean without a control.
+        """
+        left = sums.mean(jnp.minimum(at.residual**2, sums.mean(self.condition.right**2)))
+        return jnp.maximum(self.least, OF_LEFT * left)
 
     def _with_one_matrix(self, design: AbstractDesign, gram: Any, start: At) -> At:
         """Steps until one has to be shortened."""

@@ -27,13 +27,16 @@ class UntrustedDensity(UserWarning):
 
 
 def warn_of_density(records: Sequence[Record]) -> bool:
-    """Warn of the first of some records of one time whose checks fail; tell if there was one."""
-    for record in records:
+    """Warn of the first of these records whose checks fail, with its number if they are several;
+    return whether one did.
+    """
+    for member, record in enumerate(records):
         for key, limit, told in LIMITS:
             number = record.get(key)
             if number is not None and number > limit:
                 found = told.format(number, record["time"])
-                message = f"the density cannot be trusted: {found}; {ADVICE}"
+                where = f"member {member}: " if len(records) > 1 else ""
+                message = f"{where}the density cannot be trusted: {found}; {ADVICE}"
                 warnings.warn(message, UntrustedDensity, stacklevel=3)
                 return True
     return False
