@@ -59,9 +59,10 @@ def origins(results: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """As text to so many digits; whole numbers are whole, up to a hundred thousand."""
-    if 10**digits <= abs(value) < 1e5:
-        return _signed(f"{value:.0f}")
+    """As text to so many digits, without an exponent below a hundred thousand."""
+    rounded = float(f"{value:.{digits}g}")
+    if 10**digits <= abs(rounded) < 1e5:
+        return _signed(f"{rounded:.0f}")
     return _signed(re.sub(r"e(-?)\+?0*", r"e\1", f"{value:.{digits}g}"))
 
 

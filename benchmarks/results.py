@@ -125,7 +125,7 @@ def made_before(name: str, result: Result, tree: dict[str, str]) -> dict[str, An
     path = FOLDERS / name / MADE
     made = json.loads(path.read_text()) if path.exists() else {}
     same = made.get("source") == tree["source"] and made["commands"] == list(result.commands)
-    return made if same else None
+    return made if same and "+" not in tree["source"] else None
 
 
 def copy_figures(name: str, result: Result) -> None:
@@ -143,7 +143,7 @@ def copy_figures(name: str, result: Result) -> None:
             shutil.copyfile(source, FIGURES / picture)
 
 
-def checks_of_density(results: dict[str, Any]) -> list[dict[str, Any]]:
+def told_of_density(results: dict[str, Any]) -> list[dict[str, Any]]:
     """The runs that tell of their density as `density.draw` takes them: errors beside checks."""
     found = []
     for name, result in results.items():
@@ -180,7 +180,7 @@ def main() -> int:
             tell(f"{name}: {error!r}")
         results = {n: results[n] for n in RESULTS if n in results}  # in the order of the table
         write(JSON, results)
-    if told := checks_of_density(results):
+    if told := told_of_density(results):
         draw_checks(told, FIGURES / "density_checks.png")
     PAGE.write_text(page(results), encoding="utf-8")
     tell(f"{PAGE}: written" + (f"; failed: {', '.join(failed)}" if failed else ""))

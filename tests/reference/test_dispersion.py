@@ -110,11 +110,23 @@ def test_measure_an_oscillation(rate):
     assert wave.rate == pytest.approx(rate, rel=1e-3)
 
 
+def test_the_error_of_a_rate_is_how_far_noise_moves_it():
+    """Of peaks that are 5 % too high or too low, each by its own draw."""
+    times = np.arange(0, 25, 0.05)
+    swing = np.floor((1.4 * times + 0.3) / np.pi + 0.5).astype(int)
+    noise = np.random.default_rng(0).normal(scale=0.05, size=(200, swing.max() + 1))
+    field = np.cos(1.4 * times + 0.3) ** 2 * np.exp(-0.1 * times) + 1e-30
+    waves = [measure_wave(times, field * np.exp(each[swing])) for each in noise]
+    rates, errors = np.array([(wave.rate, wave.rate_error) for wave in waves]).T
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(np.std(rates), rel=0.15)
+    assert np.mean(np.abs(rates + 0.05) < 2 * errors) > 0.85
+
+
 def test_measure_a_growth_in_a_window():
     times = np.linspace(0, 40, 401)
     energy = 1e-6 / (np.exp(-0.5 * times) + 1e-6)  # saturates at t = 28
     wave = measure_wave(times, energy, window=(0.0, 10.0))
-    assert wave.frequency is None
+    assert wave.frequency is None and wave.rate_error is None
     assert wave.rate == pytest.approx(0.25, rel=1e-3)
     assert measure_wave(times, energy).rate < 0.22
 

@@ -76,7 +76,9 @@ def _tell_wave(folder: Path) -> None:
     for name, key in (("omega", "frequency"), ("gamma", "rate")):
         exact = abs(round(wave["theory"][key], 9)) if key == "frequency" else wave["theory"][key]
         found, theory = measured.get(key), f"theory {exact:.5g}"  # a root's zero is 1e-16
-        parts.append(f"{name} {'not seen' if found is None else f'= {found:.5g}'} ({theory})")
+        error = measured.get(f"{key}_error")
+        told = "not seen" if found is None else f"= {found:.5g}"
+        parts.append(f"{name} {told}{f' ± {error:.1g}' if error else ''} ({theory})")
     say_result(f"wave of {where}: {', '.join(parts)}")
 
 

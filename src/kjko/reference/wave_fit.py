@@ -15,10 +15,13 @@ class Wave(NamedTuple):
     """E ~ exp(γt) cos(ωt): `frequency` ω and `rate` γ, negative if it is damped.
 
     `frequency` is None where no oscillation is seen: ∫E² of a travelling wave has none.
+    `rate_error`: the standard error of γ, by how far the peaks are off their line; None without
+    peaks, as neighbouring times err together.
     """
 
     frequency: float | None
     rate: float
+    rate_error: float | None = None
 
 
 def measure_wave(
@@ -42,8 +45,10 @@ def measure_wave(
     log_energy = np.log(energy)
     at, height = _peaks(time, log_energy)
     if len(at) < FEWEST_PEAKS:
-        return Wave(None, 0.5 * _slope(time, log_energy))
-    return Wave(np.pi / _slope(np.arange(len(at), dtype=float), at), 0.5 * _slope(at, height))
+        return Wave(None, 0.5 * _slope(time, log_energy)[0])
+    apart, _ = _slope(np.arange(len(at), dtype=float), at)
+    slope, error = _slope(at, height)
+    return Wave(np.pi / apart, 0.5 * slope, 0.5 * error)
 
 
 def _peaks(time: Series, values: Series) -> tuple[Series, Series]:
@@ -58,5 +63,7 @@ def _peaks(time: Series, values: Series) -> tuple[Series, Series]:
     return time[rows + 1] + shift * (time[1] - time[0]), here[rows] - 0.5 * tilt**2 / bend
 
 
-def _slope(x: Series, y: Series) -> float:
-    return float(np.polyfit(x, y, 1)[0])
+def _slope(x: Series, y: Series) -> tuple[float, float]:
+    """That of a line through three points or more, and its standard error."""
+    line, covariance = np.polyfit(x, y, 1, cov=True)
+    return float(line[0]), float(np.sqrt(covariance[0, 0]))

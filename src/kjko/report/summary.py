@@ -79,14 +79,14 @@ def wave(run: Run) -> list[tuple[str, str, str]]:
         return []
     measured, theory = run.wave.get("measured", {}), dict(run.wave["theory"])
     theory["frequency"] = abs(round(theory["frequency"], 9))  # a root's zero is 1e-16
-    return [
-        (
-            name,
-            "not seen" if measured.get(key) is None else f"{measured[key]:.5g}",
-            f"{theory[key]:.5g}",
+    rows = []
+    for key, name in (("frequency", "frequency ω"), ("rate", "growth rate γ")):
+        found, error = measured.get(key), measured.get(f"{key}_error")
+        told = (
+            "not seen" if found is None else f"{found:.5g}" + (f" ± {error:.1g}" if error else "")
         )
-        for key, name in (("frequency", "frequency ω"), ("rate", "growth rate γ"))
-    ]
+        rows.append((name, told, f"{theory[key]:.5g}"))
+    return rows
 
 
 def cost(run: Run) -> list[tuple[str, str]]:
