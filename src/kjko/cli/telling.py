@@ -63,22 +63,18 @@ def tell_sweep(planned: "Sweep", failures: dict[Path, str]) -> None:
 
 def _tell_wave(folder: Path) -> None:
     """A line on the wave of linear theory, and what of it was measured."""
+    from kjko.report.summary import wave
     from kjko.run.reader import open_run
 
-    wave = open_run(folder).wave
-    if not wave:
+    run = open_run(folder)
+    if not run.wave:
         return
-    where, measured = f"k = {wave['theory']['wave_number']:.4g}", wave.get("measured", {})
-    if measured:
-        start, end = wave["window"]
-        where += f", t = {start:.3g} to {end:.3g}"
+    where = f"k = {run.wave['theory']['wave_number']:.4g}"
+    if "measured" in run.wave:
+        where += ", t = {:.3g} to {:.3g}".format(*run.wave["window"])
     parts = []
-    for name, key in (("omega", "frequency"), ("gamma", "rate")):
-        exact = abs(round(wave["theory"][key], 9)) if key == "frequency" else wave["theory"][key]
-        found, theory = measured.get(key), f"theory {exact:.5g}"  # a root's zero is 1e-16
-        error = measured.get(f"{key}_error")
-        told = "not seen" if found is None else f"= {found:.5g}"
-        parts.append(f"{name} {told}{f' ± {error:.1g}' if error else ''} ({theory})")
+    for symbol, (_, found, theory) in zip(("omega", "gamma"), wave(run), strict=True):
+        parts.append(f"{symbol} {'' if found == 'not seen' else '= '}{found} (theory {theory})")
     say_result(f"wave of {where}: {', '.join(parts)}")
 
 

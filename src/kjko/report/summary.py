@@ -82,9 +82,8 @@ def wave(run: Run) -> list[tuple[str, str, str]]:
     rows = []
     for key, name in (("frequency", "frequency ω"), ("rate", "growth rate γ")):
         found, error = measured.get(key), measured.get(f"{key}_error")
-        told = (
-            "not seen" if found is None else f"{found:.5g}" + (f" ± {error:.1g}" if error else "")
-        )
+        told = "not seen" if found is None else f"{found:.5g}"
+        told += f" ± {error:.1g}" if error else ""
         rows.append((name, told, f"{theory[key]:.5g}"))
     return rows
 
