@@ -51,6 +51,7 @@ def test_company_makes_no_difference():
     assert len(set(first.values())) == 1  # the same particles
 
 
+@pytest.mark.filterwarnings("error")
 def test_every_method_has_its_numbers(monkeypatch):
     """And none warns of its density, as the table has its errors."""
     (key, _, told), *_ = trust.LIMITS
