@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from kjko.core.low_discrepancy import sobol
-from kjko.history import History
 from kjko.reference.gibbs import GibbsLaw
 from kjko.reference.stationary import stationary
 
 if TYPE_CHECKING:
     import xarray
+
+    from kjko.history import History
 
 DRAWS = 256  # of the other coordinates, for an integral over them
 SETS = 8  # of them, scrambled independently: their means tell the error
@@ -28,26 +29,25 @@ WIDER = 1.3  # than those they are drawn, so that tails are not missed
 
 
 def slice_of(
-    history: History, t: float, coordinates: Mapping[str, ArrayLike]
+    history: "History", t: float, coordinates: Mapping[str, ArrayLike]
 ) -> "xarray.DataArray":
-    """f(t, x, v), of mass one, on the mesh of the coordinates given as arrays.
-
-    `coordinates`: by the names x1, …, v1, …; a number holds one fixed, and what is not named is
-    held at zero. nan where no particle can come from.
-
-    Raises ValueError for an unknown name, for none that is an array, and for a time outside of the
-    run.
-    """
+    """See `kjko.history.History.slice`."""
     import xarray
 
     along, fixed, points = _mesh(history, coordinates)
     shape = tuple(len(values) for values in along.values())
     density = np.exp(_log_density(history, t, points)).reshape(shape)
-    return xarray.DataArray(density, {**along, **fixed, "time": t}, tuple(along), "density")
+    return xarray.DataArray(
+        density,
+        {**along, **fixed, "time": t},
+        tuple(along),
+        "density",
+        {"long_name": "f(t, x, v), of mass one"},
+    )
 
 
 def stationary_slice(
-    history: History, coordinates: Mapping[str, ArrayLike]
+    history: "History", coordinates: Mapping[str, ArrayLike]
 ) -> "xarray.DataArray | None":
     """f∞ likewise; None where it is not known."""
     import xarray
@@ -66,19 +66,9 @@ def stationary_slice(
 
 
 def marginal_of(
-    history: History, t: float, coordinates: Mapping[str, ArrayLike]
+    history: "History", t: float, coordinates: Mapping[str, ArrayLike]
 ) -> "xarray.Dataset":
-    """∫ f(t, x, v) over all coordinates but those given, by name, as arrays; of mass one.
-
-    `density` on their mesh, and `error`, its standard error. The integral is a mean of f/q over
-    256 draws of low discrepancy from a single Gaussian q that is as wide as the particles are
-    there, and a little wider, and uniform in the positions of a periodic box; the error comes from
-    eight scrambled sets of them. Where f is so uneven that it rests on fewer than ten draws, as
-    where it has narrow modes in several of the other coordinates, both are nan. Each node costs 256
-    values of f: on 60 of them a second or two, on 60 × 60 minutes.
-
-    Raises ValueError as `slice_of`, for a coordinate given as a number, and if none is left.
-    """
+    """See `kjko.history.History.marginal`."""
     import xarray
 
     along, fixed, names = _sorted_out(history, coordinates)
@@ -118,7 +108,7 @@ class _Draws(NamedTuple):
     uniforms: Float[np.ndarray, "draws l"]
 
     @classmethod
-    def of(cls, history: History, t: float, given: list[int]) -> "_Draws":
+    def of(cls, history: "History", t: float, given: list[int]) -> "_Draws":
         new = history.resample(PARTICLES, t)
         z = np.concatenate([new.x, new.v], axis=1).astype(float)
         box, d_x = history.problem.box, new.x.shape[1]
@@ -159,7 +149,7 @@ class _Draws(NamedTuple):
 
 
 def _integral(
-    history: History, t: float, draws: _Draws, nodes: Float[np.ndarray, "n k"]
+    history: "History", t: float, draws: _Draws, nodes: Float[np.ndarray, "n k"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """The mean of f/q at some nodes, and its standard error; nan where too few draws carry it."""
     middle = draws.mean + (nodes - draws.mean_given) @ draws.slope.T
@@ -178,10 +168,11 @@ def _integral(
 
 
 def _mesh(
-    history: History, coordinates: Mapping[str, ArrayLike]
+    history: "History", coordinates: Mapping[str, ArrayLike]
 ) -> tuple[dict[str, np.ndarray], dict[str, float], Float[np.ndarray, "n dimension"]]:
-    """The coordinates given as arrays and as numbers, and the points of their mesh."""
+    """The coordinates given as arrays, those held fixed, and the points of their mesh."""
     along, fixed, names = _sorted_out(history, coordinates)
+    fixed = {name: fixed.get(name, 0.0) for name in names if name not in along}
     mesh = np.meshgrid(*along.values(), indexing="ij")
     points = np.zeros((mesh[0].size, len(names)))
     for name, values in (*zip(along, mesh, strict=True), *fixed.items()):
@@ -190,7 +181,7 @@ def _mesh(
 
 
 def _sorted_out(
-    history: History, coordinates: Mapping[str, ArrayLike]
+    history: "History", coordinates: Mapping[str, ArrayLike]
 ) -> tuple[dict[str, np.ndarray], dict[str, float], list[str]]:
     """What is given as an array, what as a number, and the names of all coordinates."""
     particles = history.first.particles
@@ -218,7 +209,7 @@ def _sorted_out(
 
 
 def _log_density(
-    history: History, t: float, points: Float[np.ndarray, "n dimension"]
+    history: "History", t: float, points: Float[np.ndarray, "n dimension"]
 ) -> Float[np.ndarray, " n"]:
     d_x = history.first.particles.x.shape[1]
     return history.log_density(t, points[:, :d_x], points[:, d_x:])

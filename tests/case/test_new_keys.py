@@ -30,6 +30,7 @@ BAD = (
     "'a'",
     "True",
     "x1 @ x2",
+    "2*x1^2",
     "sin(x1, x2)",
     "sin",
     "f(x1)",
@@ -56,6 +57,11 @@ def test_formulas(formula, double):
         a = flow.acceleration(None, jnp.zeros(()), place, jnp.zeros(2))
         slope = (exact(x + 1e-6, y) - exact(x - 1e-6, y)) / 2e-6
         assert float(a[0]) == pytest.approx(-slope, rel=1e-7, abs=1e-8)
+
+
+def test_another_sign_for_powers():
+    with pytest.raises(ValueError, match=r"got \^; write \*\* for a power$"):
+        parse("0.5*x1^2 + 1", ("x1",))
 
 
 @pytest.mark.parametrize("formula", BAD, ids=range(len(BAD)))

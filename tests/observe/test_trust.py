@@ -17,8 +17,8 @@ def columns(unresolved, score=(0.0, 0.01), mass=(1.0, 0.98, 0.99)):
 def test_a_resolved_density():
     line, warning = checks_of_density(columns([0.01, 0.002]))
     assert line == (
-        "density: score check at most 0.01 (t = 0.2), unresolved at most 0.01 (t = 0.1),"
-        " mass check 0.9800 (t = 0.1)"
+        "density: score check at most 0.01 (t = 0.2; trusted up to 0.07),"
+        " unresolved at most 0.01 (t = 0.1; trusted up to 0.15), mass check 0.9800 (t = 0.1)"
     )
     assert warning is None
 

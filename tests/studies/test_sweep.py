@@ -13,9 +13,11 @@ from run_folders import SMALL, STEPS
 from kjko import open_run, open_sweep
 from kjko.case import BadInput
 from kjko.run.claim import claimed
+from kjko.run.sealed import seal, unseal
 from kjko.run.series import read_series
 from kjko.run.writer import Writer
 from kjko.studies.sweep import plan
+from kjko.studies.tables import summary, uncertain
 
 RATE, SEED = "problem.collision_rate", "particles.seed"
 SWEPT = [f"{RATE}=1.0,0.3"]
@@ -33,6 +35,41 @@ def sweep(*words, settings=SWEPT):
 
 def series(folder):
     return [{k: v for k, v in r.items() if k != "seconds"} for r in read_series(folder)]
+
+
+@pytest.mark.parametrize(
+    "numbers, told",
+    [
+        ([-0.15311, -0.15289], "-0.1530 ± 0.0002"),
+        ([0.0999, 0.1013, 0.0992], "0.100 ± 0.001"),
+        ([12300.0, 12700.0, 12500.0], "12500 ± 200"),
+        ([2e-9, 3e-9], "2.5e-09 ± 7e-10"),
+        ([0.1, 3.0, -2.9], "0 ± 3"),
+        ([1.4156, 1.4156], "1.4156"),
+        ([1.41567, None], "1.416"),
+        ([None], "-"),
+    ],
+)
+def test_numbers_to_the_place_that_is_certain(numbers, told):
+    assert summary(numbers) == told
+
+
+def test_waves(tmp_path):
+    """ω and γ of each run where they were seen, beside what they should be."""
+    settings = ["particles.number=1024", "solver.end_time=0.2", "problem.collision_rate=0.1,0.2"]
+    given = [word for setting in settings for word in ("--set", setting)]
+    result = kjko("sweep", "landau-1d-collisional", *given, "--out", tmp_path / "sweep")
+    assert result.exit_code == 0, result.stderr
+    heading = result.stdout.splitlines()[0]
+    assert heading.endswith("omega, theory  gamma, theory")
+    path = tmp_path / "sweep" / "1" / "wave.json"
+    wave = unseal(path.read_bytes())
+    seen = wave | {"measured": {"frequency": 1.25, "rate": -0.5, "rate_error": 0.01}}
+    path.write_bytes(seal(seen | {"window": [0.0, 0.2]}).encode())
+    data = open_sweep(tmp_path / "sweep").isel({SEED: 0})
+    np.testing.assert_array_equal(data.gamma, [np.nan, -0.5])
+    np.testing.assert_array_equal(data.omega, [np.nan, 1.25])
+    assert float(data.gamma_theory[1]) == wave["theory"]["rate"] < float(data.gamma_theory[0]) < 0
 
 
 def test_a_sweep(tmp_path):
@@ -54,7 +91,8 @@ def test_a_sweep(tmp_path):
     for row, rate in ((1, 1.0), (2, 0.3)):
         shown = result.stdout.splitlines()[row]
         assert shown.startswith(f"collision_rate = {rate}  2 of 2 ")
-        assert f" {mean.sel({RATE: rate}):.3g} ± {spread.sel({RATE: rate}):.1g} " in shown
+        number = uncertain(float(mean.sel({RATE: rate})), float(spread.sel({RATE: rate})))
+        assert f"  {number}  " in shown
     rows = list(csv.DictReader((folder / "sweep.csv").read_text().splitlines()))
     assert [(row[RATE], row[SEED]) for row in rows[::3]] == [("1.0", "0"), ("0.3", "1")]
     np.testing.assert_allclose(float(rows[3]["free_energy"]), last[1, 1])

@@ -304,7 +304,8 @@ class SplineDesign(AbstractDesign):
         bands = jnp.pad(bands, ((0, 0), (0, 1)))
         index = jnp.asarray(_block_index(self.table))
         of_one = functools.partial(block_tridiagonal.factor, index=index, ring=self.table.periodic)
-        pairs = jax.vmap(of_one)(bands)
+        # Several one by one: LAPACK is to get no batches, see `kjko.initial.positions.log_normal`.
+        pairs = jax.vmap(of_one)(bands) if len(bands) == 1 else jax.lax.map(of_one, bands)
         q = len(gram.cross)
         if q == 0:
             return gram.cross, pairs

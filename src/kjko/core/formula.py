@@ -71,6 +71,8 @@ def _check(node: ast.AST, names: Sequence[str]) -> None:
         if node.id != "pi" and node.id not in names:
             known = ", ".join((*names, "pi"))
             raise ValueError(f"unknown name {node.id!r} in a formula; expected some of {known}")
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
+        raise ValueError("expected + - * / ** in a formula, got ^; write ** for a power")
     elif not (isinstance(node, ast.Constant) and type(node.value) in (int, float)):
         raise ValueError("expected + - * / ** and functions of numbers and names in a formula")
 

@@ -25,6 +25,7 @@ from kjko.interfaces import (
 )
 from kjko.methods.barrier import extended_log
 from kjko.methods.optimality import Optimality
+from kjko.methods.passage import near_identity
 from kjko.methods.resolution import Equilibrium, Resolution, resolution
 from kjko.methods.sequential import AbstractSequential
 from kjko.problem import Problem
@@ -179,7 +180,8 @@ class JKOStep(AbstractSubproblem):
     ) -> tuple[Float[Array, " n"], Float[Array, "n d d"]]:
         """G = mean[ h(1+εh) ∂uᵀ∂u + εTh² ∂Mᵀ(I+hM)⁻ᵀ(I+hM)⁻¹∂M ]."""
         rate, h = stage.bath.rate, self.h
-        identity = jnp.eye(by.matrix.shape[-1], dtype=by.matrix.dtype)[None]
-        inverse = jnp.linalg.inv(identity + h * by.matrix)
+        identity = jnp.eye(by.matrix.shape[-1], dtype=by.matrix.dtype)
+        columns = (jnp.broadcast_to(unit, by.u.shape) for unit in identity)
+        inverse = jnp.stack([near_identity(h * by.matrix, unit) for unit in columns], axis=-1)
         of_matrix = h * jnp.sqrt(rate * stage.bath.temperature)
         return jnp.sqrt(h * (1 + rate * h)), of_matrix[:, None, None] * inverse

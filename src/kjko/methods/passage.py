@@ -1,10 +1,13 @@
 """What a step does to any point of phase space, and the way back."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from kjko.core import Particles, Response, Stage
@@ -138,6 +141,13 @@ class Passage(eqx.Module):
         start_of_all = self.splitting.undo_prepare(problem, (start, middle), moved, t, span)
         return wrapped(problem, start_of_all), found
 
+    def trimmed(self) -> "Passage":
+        """On the host, without the parts that were not done."""
+        arrays, static = eqx.partition(self, eqx.is_array)
+        host = jax.device_get(arrays)
+        used = jax.tree.map(lambda leaf: leaf[: int(host.number)], host.parts)
+        return eqx.combine(dataclasses.replace(host, parts=used), static)
+
     @property
     def when(self) -> float:
         """When f has the score of the control, in steps from the start of this one."""
@@ -209,6 +219,18 @@ class Recorded(AbstractFlow):
 
     def update(self, field: FieldState, particles: Particles, dt: Float[Array, ""]) -> FieldState:
         return self.after
+
+
+def of_one_form(passages: Sequence[Passage]) -> list[Passage]:
+    """Each with room for as many parts as any has, so that what is compiled for one is for all."""
+    most = max((int(passage.number) for passage in passages), default=0)
+
+    def longer(leaf):
+        if not eqx.is_array(leaf):
+            return leaf
+        return np.pad(leaf, [(0, most - len(leaf))] + [(0, 0)] * (leaf.ndim - 1))
+
+    return [dataclasses.replace(p, parts=jax.tree.map(longer, p.parts)) for p in passages]
 
 
 def wrapped(problem: Problem, particles: Particles) -> Particles:

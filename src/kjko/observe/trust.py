@@ -50,7 +50,8 @@ def checks_of_density(columns: Mapping[str, np.ndarray]) -> tuple[str | None, st
         if not known:
             continue
         worst, when = max(known)
-        found.append(f"{key.replace('_', ' ')} at most {worst:.2g} (t = {when:.4g})")
+        name = key.replace("_", " ")
+        found.append(f"{name} at most {worst:.2g} (t = {when:.4g}; trusted up to {limit:g})")
         beyond = [t for number, t in known if number > limit]
         if beyond:
             failed.append(told.format(worst, when) + f", above {limit:g} from {min(beyond):.4g} on")

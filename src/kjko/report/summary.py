@@ -8,6 +8,7 @@ import numpy as np
 from kjko.observe.trust import RESOLVED, SCORE, worst_mass
 from kjko.run.conserved import conserved
 from kjko.run.reader import Run
+from kjko.studies.tables import uncertain
 
 QUANTITIES = {  # of the series
     "energy_kinetic": "kinetic energy ∫ ½|v|² f",
@@ -82,8 +83,7 @@ def wave(run: Run) -> list[tuple[str, str, str]]:
     rows = []
     for key, name in (("frequency", "frequency ω"), ("rate", "growth rate γ")):
         found, error = measured.get(key), measured.get(f"{key}_error")
-        told = "not seen" if found is None else f"{found:.5g}"
-        told += f" ± {error:.1g}" if error else ""
+        told = "not seen" if found is None else uncertain(found, error)
         rows.append((name, told, f"{theory[key]:.5g}"))
     return rows
 

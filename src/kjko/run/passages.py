@@ -1,6 +1,5 @@
 """passages.bin: what each step of a run did to phase space, one record a step."""
 
-import dataclasses
 import os
 import struct
 import zlib
@@ -21,8 +20,9 @@ PASSAGES = "passages.bin"  # in a run folder
 
 def append_passage(path: Path, step: int, passage: Passage) -> None:
     """One more record; nothing of it is left if it cannot be written: OSError."""
-    used = _used(passage)
-    body = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(used))
+    used = passage.trimmed()
+    arrays = jax.tree.leaves(eqx.filter(used, eqx.is_array))
+    body = b"".join(np.asarray(array).tobytes() for array in arrays)
     number = int(used.number)
     header = HEADER.pack(MARK, _checksum(step, number, body), step, number, len(body))
     append(path, header + body)
@@ -66,31 +66,7 @@ def read_passages(path: Path, like: Passage, steps: int) -> list[Passage]:
         raise OSError(
             f"{path}: cannot be read: expected what {steps} steps did, got {len(passages)} of them"
         )
-    most = max((int(passage.number) for passage in passages), default=0)
-    return [_padded(passage, most) for passage in passages]
-
-
-def _padded(passage: Passage, most: int) -> Passage:
-    """With room for as many parts as any has, so that all are of one form."""
-
-    def longer(leaf):
-        if not eqx.is_array(leaf):
-            return leaf
-        return np.pad(leaf, [(0, most - len(leaf))] + [(0, 0)] * (leaf.ndim - 1))
-
-    return eqx.tree_at(
-        lambda p: p.parts,
-        passage,
-        jax.tree.map(longer, passage.parts),
-        is_leaf=lambda leaf: leaf is None,
-    )
-
-
-def _used(passage: Passage) -> Passage:
-    """On the host, without the parts that were not done."""
-    host = jax.device_get(eqx.filter(passage, eqx.is_array))
-    used = jax.tree.map(lambda leaf: leaf[: int(host.number)], host.parts)
-    return dataclasses.replace(host, parts=used)
+    return passages
 
 
 def _checksum(step: int, number: int, body: bytes) -> int:

@@ -227,20 +227,12 @@ class Run:
         return self.history.resample(n, t, seed)
 
     def slice(self, t: float, **coordinates: ArrayLike) -> "xarray.DataArray":
-        """f on a mesh, `run.slice(2.0, x1=np.linspace(-3, 3, 61), v1=[0, 1], x2=0.5)`: see
-        `kjko.slices.slice_of`.
-        """
-        from kjko.slices import slice_of
-
-        return slice_of(self.history, t, coordinates)
+        """See `kjko.history.History.slice`."""
+        return self.history.slice(t, **coordinates)
 
     def marginal(self, t: float, **coordinates: ArrayLike) -> "xarray.Dataset":
-        """∫f over what is not named, `run.marginal(2.0, x1=np.linspace(-3, 3, 61))`: see
-        `kjko.slices.marginal_of`.
-        """
-        from kjko.slices import marginal_of
-
-        return marginal_of(self.history, t, coordinates)
+        """See `kjko.history.History.marginal`."""
+        return self.history.marginal(t, **coordinates)
 
     def control(self) -> "Control":
         """The control of the newest checkpoint, u(x, v), or u(t, x, v) for all times."""

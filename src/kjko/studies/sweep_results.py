@@ -29,7 +29,12 @@ COLUMNS = {  # of the table, where they are known at the end of a run, and their
     "score_check": "score check",
     "unresolved": "unresolved",
 }
-WAVE = {"frequency": "omega", "rate": "gamma"}  # of the wave, measured
+WAVE = {  # of a run that has one: ω and γ, measured and of linear theory
+    "omega": ("measured", "frequency"),
+    "omega_theory": ("theory", "frequency"),
+    "gamma": ("measured", "rate"),
+    "gamma_theory": ("theory", "rate"),
+}
 
 
 def open_sweep(folder: str | Path) -> "xarray.Dataset":
@@ -38,7 +43,9 @@ def open_sweep(folder: str | Path) -> "xarray.Dataset":
         data = kjko.open_sweep("runs/sweep-gaussian-1d")
         data.free_energy.mean("particles.seed").sel({"problem.collision_rate": 0.3})
 
-    Times are those of any run: what a run has not got to, or between its steps, is nan. Raises
+    Times are those of any run: what a run has not got to, or between its steps, is nan. Where a
+    wave of linear theory is known there are `omega` and `gamma`, nan if not seen, and with
+    `_theory` those that it should have. Raises
     FileNotFoundError if it is no sweep or none of its runs has begun, OSError if a file is damaged,
     ValueError if a run's case.toml is not the one that it was begun with.
     """
@@ -48,8 +55,9 @@ def open_sweep(folder: str | Path) -> "xarray.Dataset":
     runs = {member.folder: run for member, run in _runs(sweep)}
     if not runs:
         raise FileNotFoundError(f"{folder}: none of its runs has begun")
-    every = {folder: _at_round_times(run.series) for folder, run in runs.items()}
+    every = {f: _at_round_times(run.series).assign(_wave(run)) for f, run in runs.items()}
     nothing = next(iter(every.values())).isel(time=slice(0, 0))
+    nothing = nothing.assign(dict.fromkeys(set(WAVE) & set(nothing), np.nan))
     members = iter(sweep.members)
 
     def along(axes: list[str]) -> xarray.Dataset:
@@ -72,7 +80,8 @@ def table(sweep: Sweep) -> str:
         groups.setdefault(_setting(member, sweep), []).append(_last(member))
     done = {name: [last for last in g if last["is_done"]] for name, g in groups.items()}
     found = [last for group in done.values() for last in group]
-    shown = {k: v for k, v in {**COLUMNS, **WAVE}.items() if any(k in last for last in found)}
+    headings = {**COLUMNS, **{key: key.replace("_", ", ") for key in WAVE}}
+    shown = {k: v for k, v in headings.items() if any(k in last for last in found)}
     rows = [["runs", "done", *shown.values()]]
     for name, group in groups.items():
         means = [summary([last.get(key) for last in done[name]]) for key in shown]
@@ -143,9 +152,16 @@ def _last(member: Member) -> dict[str, Any]:
     run = open_run(member.folder)
     last = run.records[-1] if run.records else {}
     numbers = {k: v for k, v in last.items() if isinstance(v, int | float)}
-    measured = (run.wave or {}).get("measured") or {}
-    waves = {key: measured[key] for key in WAVE if measured.get(key) is not None}
+    waves = {key: number for key, number in _wave(run).items() if not np.isnan(number)}
     return {"is_done": member.is_done, **numbers, **waves}
+
+
+def _wave(run: Run) -> dict[str, float]:
+    """By the keys of `WAVE`; nan for what was not seen, nothing of a run without a wave."""
+    if not run.wave:
+        return {}
+    found = {key: run.wave.get(source, {}).get(name) for key, (source, name) in WAVE.items()}
+    return {key: np.nan if number is None else number for key, number in found.items()}
 
 
 def _value(text: str) -> Any:

@@ -1,8 +1,12 @@
 """Numbers as text: means with their spread, and columns that stand below each other."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+
+FINEST = 1e-6  # of a number: what it is uncertain by, to be told of
+PLAIN = 6  # places on either side of the point, beyond which a number is told with its power of ten
 
 
 def summary(values: Sequence[float | None]) -> str:
@@ -10,8 +14,22 @@ def summary(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
-    spread = f" ± {np.std(known, ddof=1):.1g}" if len(known) > 1 else ""
-    return f"{np.mean(known):.3g}{spread}"
+    return uncertain(float(np.mean(known)), float(np.std(known, ddof=1)) if known[1:] else None)
+
+
+def uncertain(value: float, error: float | None) -> str:
+    """A number to the place that it is certain to, as "-0.1531 ± 0.0002"; to four digits where that
+    is not known, and to six at most.
+    """
+    if error is None or not np.isfinite(error):
+        return f"{value:.4g}"
+    if error <= FINEST * abs(value):
+        return f"{value:.6g}"
+    place = math.floor(math.log10(float(f"{error:.1g}")))
+    if abs(place) > PLAIN or abs(value) >= 10**PLAIN:
+        return f"{value:.3g} ± {error:.1g}"
+    value, error = (round(number, -place) + 0.0 for number in (value, error))
+    return f"{value:.{max(0, -place)}f} ± {error:.{max(0, -place)}f}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
