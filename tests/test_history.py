@@ -159,6 +159,34 @@ def test_damage_is_told(tmp_path, damage, undamaged):
     assert contents(tmp_path / "run") == before
 
 
+def test_of_a_simulation(gaussian):
+    """The same as of the run in a folder, up to the step that was taken last."""
+    case = gaussian.experiment()
+    going = kjko.simulate(case.problem, case.method, state=case.init(), end_time=1.0, history=True)
+    for _ in range(12):
+        next(going)
+    x, v, _ = points_of(gaussian, 1.0)
+    assert going.history.end == pytest.approx(0.55)
+    for t in (0.37, 0.55):
+        found = going.history.log_density(t, x, v)
+        np.testing.assert_array_equal(found, kjko.log_density(gaussian, t, x, v))
+    assert going.history.slice(0.55, x1=[0.0, 1.0], v1=0.5).shape == (2,)
+
+
+def test_a_simulation_without_a_history(gaussian):
+    case = gaussian.experiment()
+    given = {"problem": case.problem, "method": case.method, "end_time": 0.1}
+    with pytest.raises(ValueError, match=r"^history: .* give simulate\(..., history=True\)"):
+        _ = kjko.simulate(state=case.init(), **given).history
+    with pytest.raises(ValueError, match=r"^history: expected a simulation from t = 0 on"):
+        _ = kjko.simulate(state=gaussian.state(), **given, history=True).history
+    method = kjko.Langevin()
+    state = method.init(case.problem, case.particles, 0.05)
+    going = kjko.simulate(case.problem, method, state=state, end_time=0.1, history=True)
+    with pytest.raises(ValueError, match=r"^the density is known at the particles only: Langevin"):
+        _ = going.history
+
+
 def test_it_can_be_left_out(tmp_path):
     loop.start(load("gaussian-1d", [*SMALL, "output.passages=false"]), tmp_path / "run")
     assert PASSAGES not in names(tmp_path / "run")

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from kjko.observe import UntrustedDensity as UntrustedDensity
     from kjko.problem import Problem as Problem
     from kjko.run import open_run as open_run
+    from kjko.run.loop import run_case as run_case
     from kjko.simulation import simulate as simulate
     from kjko.splitting import DriftKick as DriftKick
     from kjko.splitting import Lie as Lie
@@ -139,6 +140,7 @@ _HOME = {
     ),
     "problem": ("Problem",),
     "run": ("open_run",),
+    "run.loop": ("run_case",),
     "simulation": ("simulate",),
     "splitting": (
         "DriftKick",

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 
 from kjko.core import Particles, State
+from kjko.history import History, law_of_map
 from kjko.interfaces import (
     AbstractBasis,
     AbstractMethod,
@@ -15,6 +16,7 @@ from kjko.interfaces import (
     AbstractStepInfo,
     Record,
 )
+from kjko.methods.passage import Passage
 from kjko.observe import DEFAULT, Observer, Start, check
 from kjko.observe.start import step_length
 from kjko.observe.trust import warn_of_density
@@ -86,6 +88,56 @@ def number_of_steps(end_time: float, time_step: float) -> int:
     return max(1, math.ceil(ratio - 1e-9))
 
 
+class Simulation(Iterator[tuple[State, Record]]):
+    """What `kjko.simulate` gives: an iterator over states and records, from the start on."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        method: AbstractMethod,
+        state: State,
+        steps: int,
+        observables: Sequence[AbstractObservable],
+        passages: list[Passage] | None,
+    ):
+        self._first = state
+        self._passages = passages
+        self._problem, self._method = problem, method
+        observer = Observer(Start(problem, method, state.particles), observables)
+        self._going = self._go(observer, steps)
+        self._is_warned = False
+
+    def __next__(self) -> tuple[State, Record]:
+        state, record = next(self._going)
+        self._is_warned = self._is_warned or warn_of_density([record])
+        return state, record
+
+    def _go(self, observer: Observer, steps: int) -> Iterator[tuple[State, Record]]:
+        first = observer(self._first, None)
+        check(first)
+        yield self._first, first
+        taken = evolve(self._problem, self._method, observer, self._first, steps, first)
+        for state, info, record in taken:
+            if self._passages is not None and info.passage is not None:
+                self._passages.append(info.passage.trimmed())
+            yield state, record
+
+    @property
+    def history(self) -> History:
+        """The density at any point and time up to the last step that was taken: slices, marginals,
+        scores, new particles.
+
+        Raises ValueError where steps were not kept, by `history=True`, or not from t = 0 on, and
+        where the density is known at the particles only, with the reason.
+        """
+        if self._passages is None:
+            raise ValueError("history: steps were not kept; give simulate(..., history=True)")
+        if int(self._first.step) > 0:
+            raise ValueError("history: expected a simulation from t = 0 on, got one that goes on")
+        law = law_of_map(self._problem, self._method, self._first.particles)
+        return History(self._problem, law, self._first, self._passages)
+
+
 def simulate(
     problem: Problem,
     method: AbstractMethod,
@@ -96,8 +148,9 @@ def simulate(
     seed: int = 0,
     state: State | None = None,
     observables: Sequence[AbstractObservable] = DEFAULT,
-) -> Iterator[tuple[State, Record]]:
-    """Solve up to `end_time`; yield (state, record) from the start on.
+    history: bool = False,
+) -> Simulation:
+    """Solve up to `end_time`; an iterator over (state, record) from the start on.
 
     Either from `particles` at t = 0 in steps of `time_step`, with `seed` for all that is drawn, or
     on from the `state` where another simulation has stopped, which has all three. `record` is a
@@ -106,18 +159,18 @@ def simulate(
         for state, record in kjko.simulate(problem, method, particles, time_step=0.1, end_time=2.0):
             print(record["time"], record["free_energy"])
 
+    With `history` what each step does to phase space is kept, some kB a step and the fields of a
+    mesh, and the density is known anywhere:
+
+        going = kjko.simulate(problem, method, particles, time_step=0.1, end_time=2.0, history=True)
+        records = [record for _, record in going]
+        f = going.history.slice(1.25, x1=np.linspace(-3, 3, 61), v1=np.linspace(-3, 3, 61))
+
     Raises ValueError for parts that do not go together, NumericalFailure if a step gives a value
     that is not finite or a map that folds. Warns of an `UntrustedDensity`, once.
     """
     state, steps = _begin(problem, method, particles, end_time, time_step, seed, state)
-    observer = Observer(Start(problem, method, state.particles), observables)
-    first = observer(state, None)
-    check(first)
-    yield state, first
-    is_warned = False
-    for after, _, record in evolve(problem, method, observer, state, steps, first):
-        is_warned = is_warned or warn_of_density([record])
-        yield after, record
+    return Simulation(problem, method, state, steps, observables, [] if history else None)
 
 
 def _begin(

@@ -10,7 +10,8 @@ import pytest
 from problems import free_stage
 
 from kjko.bases import Splines, block_tridiagonal, spline_design
-from kjko.bases.spline_design import FLOOR, HOLD, Table
+from kjko.bases.spline_design import FLOOR, HOLD
+from kjko.bases.spline_table import Table
 from kjko.bases.splines import bspline
 from kjko.controls import Gradient
 from kjko.core.precision import in_double

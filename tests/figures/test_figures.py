@@ -1,5 +1,6 @@
 """Figures are drawn from a run folder alone, whatever it has and lacks."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ from PIL import Image
 from run_folders import small_case, write_series
 
 from kjko.case import load
-from kjko.figures.density import SLICED, carried, density
+from kjko.figures.animation import _density
+from kjko.figures.density import SLICED, density
 from kjko.figures.errors import draw_convergence
 from kjko.figures.run_figures import _wider, draw
 from kjko.figures.shown import Shown
 from kjko.run import loop
+from kjko.run.carried import carried
 from kjko.run.conserved import conserved
 from kjko.run.formats import HDF5
 from kjko.run.sealed import seal
@@ -63,7 +66,8 @@ def _run_folder(folder: Path, dimension: int = 1, domain: str = "") -> Path:
     (folder / "snapshots").mkdir(parents=True)
     (folder / "case.toml").write_text(
         f"title = '$no$ $\\mathtext{{$'\n[problem]\ndimension = {dimension}\n"
-        f"temperature = 0.8\n{domain}\n[particles]\nnumber = {NUMBER}\n",
+        f"temperature = 0.8\n{domain}\n[particles]\nnumber = {NUMBER}\n"
+        "[solver]\ntime_step = 0.1\n",
         encoding="utf-8",
     )
     write_series(folder, [_record(step, dimension) for step in range(STEPS)])
@@ -115,20 +119,19 @@ def test_more_dimensions_are_drawn_as_slices(tmp_path):
     assert density(Shown(tmp_path / "run")).axes[-1].get_ylabel().startswith("density of ($x_{1}$")
 
 
-def test_the_density_drawn_is_that_of_the_particles(tmp_path):
-    """f of mass 2 at the nodes of a grid, also across the ends of a box."""
+def test_the_density_drawn_is_that_of_the_particles():
+    """f at the nodes of a grid, also across the ends of a box."""
     random = np.random.default_rng(0)
     x, v = random.uniform(0, 10, 20_000), random.normal(size=20_000)
     log_f = (
         -0.5 * v**2 - 0.5 * np.log(2 * np.pi) + np.log1p(0.5 * np.cos(np.pi * x / 5)) - np.log(10)
     )
-    snapshot = {"x1": x, "v1": v, "log_f": log_f, "edges_x": np.array([[0.0, 10.0]])}
-    run = Shown(_run_folder(tmp_path / "run", domain="mass = 2.0\ndomain = { length = [10.0] }"))
+    snapshot = {"x": x[:, None], "v": v[:, None], "log_f": log_f}
     nodes = np.array([0.0, 3.0, 9.99]), np.array([-1.0, 0.0, 0.5])
-    drawn = carried(run, snapshot, *nodes)
+    drawn = carried(snapshot, *nodes, length=10.0)
     in_x = (1 + 0.5 * np.cos(np.pi * nodes[0] / 5)) / 10
     in_v = np.exp(-0.5 * nodes[1] ** 2) / np.sqrt(2 * np.pi)
-    np.testing.assert_allclose(drawn, 2 * np.outer(in_x, in_v), rtol=0.02)
+    np.testing.assert_allclose(drawn, np.outer(in_x, in_v), rtol=0.02)
 
 
 def test_particles_on_a_line(tmp_path):
@@ -182,9 +185,46 @@ def test_a_self_consistent_run(dimension, velocity_dimension, tmp_path):
     paths = draw(folder)
     expected = {"density", "marginals", "marginal_kl", "energy", "field_energy", "phase_space"}
     assert _names(paths) == expected
-    assert {path.suffix for path in paths} == {".png", ".webp"}
+    films = {".webp", ".mp4"} if shutil.which("ffmpeg") else {".webp"}
+    assert {path.suffix for path in paths} == {".png"} | films
     with Image.open(folder / "figures" / "phase_space.webp") as film:
         assert film.n_frames == 3
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_film_by_ffmpeg(tmp_path, monkeypatch, works):
+    """All frames go to it, the last one eight times; what it complains of is told."""
+    folder = _plasma_folder(tmp_path / "run", 1, 1)
+    program = tmp_path / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    does = 'for last; do :; done; cat > "$last"' if works else "echo no such encoder >&2; exit 1"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    if not works:
+        with pytest.raises(OSError, match="mp4: cannot be written: ffmpeg says: no such encoder$"):
+            draw(folder)
+        return
+    assert folder / "figures" / "phase_space.mp4" in draw(folder)
+    with Image.open(folder / "figures" / "phase_space.webp") as film:
+        pixels = 3 * film.width * film.height
+    assert (folder / "figures" / "phase_space.mp4").stat().st_size == (3 + 7) * pixels
+
+
+def test_frames_show_f_itself(tmp_path):
+    """Of mass 4π, a thousand particles: at the middle of each cell that holds some, or is near."""
+    settings = ["particles.number=1000", "solver.end_time=0.05", "output.histogram_every=1"]
+    loop.start(load("landau-1d", settings), tmp_path / "run")
+    run = Shown(tmp_path / "run")
+    frame = run.frames[0]
+    x, v = (
+        np.linspace(*frame[ends], 2 * frame["counts"].shape[0] + 1)[1::2]
+        for ends in ("x_ends", "v_ends")
+    )
+    f = np.outer(1 + 0.01 * np.cos(x / 2), np.exp(-0.5 * v**2) / np.sqrt(2 * np.pi))
+    found = _density(frame, run)
+    assert (frame["counts"] > 0).mean() < 0.1 < (found > 0).mean()
+    np.testing.assert_allclose(found[found > 0], f[found > 0], atol=0.03)
 
 
 def test_axes_have_units(tmp_path):

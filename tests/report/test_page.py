@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from commands import kjko, line
-from run_folders import series, small_case, write_series
+from run_folders import SMALL, series, small_case, write_series
 
 from kjko import cases
 from kjko.case import load
@@ -106,6 +106,23 @@ def test_what_verify_has_found_of_a_shorter_run_is_not(runs, tmp_path):
     page = report(tmp_path / "run")
     assert "rms log f error" not in page.text
     assert not any(said.startswith("Errors of the run") for _, said in page.pictures)
+
+
+def test_of_a_sweep(tmp_path):
+    """What is swept, the table of the command, and which run is not to be trusted."""
+    folder = tmp_path / "sweep"
+    given = [word for key in (*SMALL, "problem.collision_rate=1.0,0.25") for word in ("--set", key)]
+    told = kjko("sweep", "gaussian-1d", *given, "--seeds", 2, "--out", folder)
+    records = series(folder / "3")
+    write_series(folder / "3", [*records[:-1], records[-1] | {"score_check": 0.5}])
+    assert kjko("report", folder).stdout == f"report: {folder / 'report.html'}\n"
+    page = Page(folder / "report.html")
+    assert "problem.collision_rate 1.0, 0.25 particles.seed 0, 1" in page.text
+    assert f"{folder}: 4 of 4 runs are done" in page.text and "ε = 1, T₀ = 1" in page.text
+    assert " ".join(told.stdout.splitlines()[1].split()) in page.text
+    told = f"{folder / '3'} problem.collision_rate = 0.25, particles.seed = 1 the density cannot be"
+    assert told in page.text
+    assert len(page.pictures) == 1 and page.fetched == [page.pictures[0][0]]
 
 
 def test_runs_of_one_name_are_told_apart(runs, tmp_path):

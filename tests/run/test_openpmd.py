@@ -18,6 +18,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from kjko import open_run
 from kjko.case import load
+from kjko.reference.closed_form import closed_form
 from kjko.run import loop
 from kjko.run.claim import claimed
 
@@ -168,16 +169,26 @@ def test_the_validator_has_nothing_to_say(well, plasma, tmp_path):
 
 
 def test_a_run_that_knows_f_at_its_particles_only(tmp_path):
-    """And has no field: no meshes at all."""
-    loop.start(small_case("output.passages=false"), tmp_path)
-    assert kjko("export", tmp_path).exit_code == 0
-    path = tmp_path / PATHS["group"]
-    assert viewed(path).avail_fields is None
-    np.testing.assert_array_equal(check_file(path), [0, 0])
+    """f is interpolated between them; of one without log f, and without a field, are no meshes."""
+    loop.start(small_case("output.passages=false", "particles.number=4000"), tmp_path / "run")
+    loop.start(small_case("solver.method.kind=langevin"), tmp_path / "stochastic")
+    for name in ("run", "stochastic"):
+        assert kjko("export", tmp_path / name).exit_code == 0
+        np.testing.assert_array_equal(check_file(tmp_path / name / PATHS["group"]), [0, 0])
+    assert viewed(tmp_path / "stochastic" / PATHS["group"]).avail_fields is None
+    f, on = viewed(tmp_path / "run" / PATHS["group"]).get_field("f", t=0.0)
+    assert on.field_attrs["comment"].endswith("interpolated between particles, zero beyond them")
+    exact = closed_form(open_run(tmp_path / "run").experiment().problem)
+    assert exact is not None
+    x, v = np.meshgrid(on.x, on.vx, indexing="ij")
+    law = np.exp(exact.log_f(0.0, x.reshape(-1, 1), v.reshape(-1, 1))).reshape(f.shape)
+    assert np.abs(f - law).max() < 0.05 * law.max()
 
 
 def test_a_snapshot_that_a_killed_run_has_to_reach_again(well, tmp_path):
-    """Its series goes on from an earlier checkpoint: what the steps until then did is known."""
+    """Its series goes on from an earlier checkpoint: what the steps until then did is known, and f
+    later is interpolated between its particles.
+    """
     folder = shutil.copytree(well, tmp_path / "run")
     lines = (folder / "series.jsonl").read_text().splitlines(keepends=True)
     (folder / "series.jsonl").write_text("".join(lines[:5]))  # until step 4
@@ -185,7 +196,8 @@ def test_a_snapshot_that_a_killed_run_has_to_reach_again(well, tmp_path):
     series = viewed(folder / PATHS["group"])
     assert series.iterations.tolist() == [0, 3, 6] and series.avail_fields == ["f"]
     with h5py.File(folder / PATHS["group"]) as file:
-        assert [f"data/{step}/meshes" in file for step in (0, 3, 6)] == [True, True, False]
+        comments = [file[f"data/{step}/meshes/f"].attrs["comment"] for step in (0, 3, 6)]
+    assert ["interpolated" in comment.decode() for comment in comments] == [False, False, True]
 
 
 def test_a_damaged_run_leaves_the_earlier_export(tmp_path):

@@ -23,6 +23,7 @@ from run_folders import (
     small_case,
 )
 
+import kjko
 from kjko.case import load, parse_toml
 from kjko.observe import NumericalFailure, Start
 from kjko.run import loop
@@ -91,6 +92,15 @@ def writer_of(folder: Path, experiment) -> Writer:
 
 def at_step(state, step: int):
     return eqx.tree_at(lambda s: s.step, state, np.asarray(step, dtype=np.int32))
+
+
+def test_from_python(tmp_path):
+    """As by the command, in the precision of the case; what is taken is refused in one line."""
+    case = load("gaussian-1d", [*SMALL, "solver.precision=double"])
+    run = kjko.run_case(case, str(tmp_path / "run"))
+    assert run.columns["step"][-1] == STEPS and run.particles(0.0)["x"].dtype == np.float64
+    with pytest.raises(ValueError, match="holds another run"):
+        kjko.run_case(case, tmp_path / "run")
 
 
 def test_the_folder_holds_what_is_promised(whole):

@@ -247,14 +247,14 @@ def test_verify_of_a_plasma(tmp_path):
     few = ["particles.number=4000", "solver.end_time=0.4", "output.snapshot_times=[0.4]"]
     start(load("landau-1d-collisional", few), tmp_path / "run")
     heading, *rows, _ = command("verify", "run").stdout.splitlines()
-    columns = ["free-energy error", "field-energy error", "score error"]
+    columns = ["free-energy error", "field-energy error / largest", "score error"]
     assert [heading.index(c) for c in columns] == sorted(heading.index(c) for c in columns)
     *_, last = rows
     time, free_energy, field_energy, _, marginal, density = (
         np.nan if word == "-" else float(word) for word in last.split()
     )
     assert time == 0.4 and marginal < 0.5 and density < 0.01
-    assert abs(free_energy) < 1e-3 and abs(field_energy) < 4e-4  # of 2.5e-3
+    assert abs(free_energy) < 1e-3 and 0 < abs(field_energy) < 0.15
 
 
 def test_what_verify_refuses(tmp_path):

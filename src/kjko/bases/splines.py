@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int
 
 from kjko.bases.products import Products
 from kjko.bases.scales import Scales, least_width
-from kjko.bases.spline_design import ORDER, SplineDesign, Table
+from kjko.bases.spline_design import SplineDesign
+from kjko.bases.spline_table import ORDER, Table
 from kjko.core import Stage
 from kjko.interfaces import AbstractBasis
 

@@ -143,13 +143,16 @@ def report(
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
-    """Tell of a run, or compare several, on one HTML page that needs nothing beside it."""
+    """Tell of a run or a sweep, or compare runs, on one HTML page that needs nothing beside it."""
     with speaking(quiet, log_json), exit_codes():
-        from kjko.report.page import write_report
+        from kjko.report.page import write_report, write_sweep_report
+        from kjko.studies.sweep import is_sweep, read_sweep
 
-        runs = [open_folder(folder) for folder in folders]
         path = out or (folders[0] if len(folders) == 1 else Path()) / "report.html"
-        write_report(runs, path)
+        if len(folders) == 1 and is_sweep(folders[0]):
+            write_sweep_report(read_sweep(folders[0]), path)
+        else:
+            write_report([open_folder(folder) for folder in folders], path)
         telling.say_result(f"report: {path}")
 
 

@@ -27,8 +27,9 @@ def new_figure(
     with rc_context(STYLE):
         figure = Figure((panel[0] * columns, panel[1] * rows + 0.3))
         axes = figure.subplots(rows, columns, squeeze=False, **options)
-    title = textwrap.fill(title, int(LETTERS * panel[0] * columns))
-    figure.suptitle(title, fontsize=10, color="0.35", parse_math=False)
+    width = int(LETTERS * panel[0] * columns)
+    told = "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
+    figure.suptitle(told, fontsize=10, color="0.35", parse_math=False)
     return figure, axes
 
 

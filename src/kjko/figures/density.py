@@ -6,14 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
 from kjko.figures.canvas import new_figure
 from kjko.figures.shown import Shown
+from kjko.run.carried import carried
 from kjko.run.reader import Arrays
 
-CARRIED = 20_000  # particles whose log f is drawn
 NEIGHBOURS = 200  # particles under a kernel of the density map: 7 % of noise
 NODES = 240  # a side
 SLICED = 48  # a side of a slice, each of whose nodes is taken back to the start
@@ -63,8 +62,9 @@ def _plane(run: Shown) -> Maps | None:
     if not run.has_density or run.number("v") > 1:
         return None
     x, v = _nodes(run, NODES)
+    length = float(np.ptp(run.snapshots[0]["edges_x"][0])) if run.periodic else None
     with contextlib.suppress(QhullError):
-        maps = [(x, v, carried(run, snapshot, x, v)) for snapshot in run.snapshots]
+        maps = [(x, v, run.mass * carried(each, x, v, length)) for each in run.snapshots]
         return Maps(maps, f"$f${_names(run)}", _marginal_law(run, x, v), (x, v))
     return None
 
@@ -119,19 +119,6 @@ def _marginal_law(run: Shown, x: np.ndarray, v: np.ndarray) -> np.ndarray | None
     if not run.stationary:
         return None
     return np.outer(np.interp(x, *run.target("x", 0)), np.interp(v, *run.target("v", 0)))
-
-
-def carried(run: Shown, snapshot: Arrays, x: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """f at the nodes of a grid, by linear interpolation of the log f that particles carry."""
-    rows = np.random.default_rng(0).permutation(len(snapshot["x1"]))[:CARRIED]
-    points = np.stack([snapshot["x1"], snapshot["v1"]], axis=1)[rows]
-    log_f = snapshot["log_f"][rows].astype(float)
-    if run.periodic:
-        length = snapshot["edges_x"][0][-1] - snapshot["edges_x"][0][0]
-        turns = [points + [turn * length, 0.0] for turn in (-1, 0, 1)]
-        points, log_f = np.concatenate(turns), np.tile(log_f, 3)
-    inside = LinearNDInterpolator(points, log_f, fill_value=-np.inf, rescale=True)
-    return run.mass * np.exp(inside(*np.meshgrid(x, v, indexing="ij")))
 
 
 def smoothed(run: Shown, snapshot: Arrays) -> np.ndarray:

@@ -1,24 +1,16 @@
-"""Figures of runs with a self-consistent field: field energy, phase space, an animation."""
-
-import io
-from pathlib import Path
+"""Figures of runs with a self-consistent field: field energy, phase space."""
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from PIL import Image
 
 from kjko.figures.canvas import COLORS, new_figure
 from kjko.figures.shown import Shown
-from kjko.run.atomic import write_atomically
-from kjko.run.reader import Arrays
+from kjko.figures.smooth import smooth
 
 POINTS = 20_000  # of a scatter
 CELLS = 96  # of a density, a side
-FRAME_MILLISECONDS = 120
-LAST_FRAME = 8  # times as long
 
 
 def field_energy(run: Shown) -> Figure:
@@ -67,7 +59,7 @@ def phase_space(run: Shown) -> Figure:
     for snapshot in run.snapshots:
         ends = [(x_low, x_high), (v_low, v_high)]
         counts, *edges = np.histogram2d(snapshot["x1"], snapshot["v1"], bins=CELLS, range=ends)
-        planes.append((_smooth(counts, run.periodic), edges))
+        planes.append((smooth(counts, run.periodic), edges))
     norm = PowerNorm(0.5, 0.0, max(plane.max() for plane, _ in planes))
     for column, snapshot, (plane, edges) in zip(grid.T, run.snapshots, planes, strict=True):
         shown = random.permutation(len(snapshot["x1"]))[:POINTS]  # a quiet start has a pattern
@@ -89,47 +81,3 @@ def _velocities(run: Shown) -> tuple[float, float]:
     ends = [np.quantile(snapshot["v1"], [5e-4, 1 - 5e-4]) for snapshot in run.snapshots]
     low, high = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
     return float(low - 0.1 * (high - low)), float(high + 0.1 * (high - low))
-
-
-def _smooth(counts: np.ndarray, periodic: bool) -> np.ndarray:
-    """The mean over neighbours with the weights ¼, ½, ¼ in each direction."""
-    for axis in (0, 1):
-        pad = [(1, 1) if i == axis else (0, 0) for i in (0, 1)]
-        wide = np.pad(counts, pad, mode="wrap" if periodic and axis == 0 else "edge")
-        left, right = (np.take(wide, range(s, s + counts.shape[axis]), axis) for s in (0, 2))
-        counts = 0.5 * counts + 0.25 * (left + right)
-    return counts
-
-
-def animate(run: Shown, path: Path) -> Path:
-    """The histograms of (x₁, v₁) one after the other, as an animated WebP."""
-    ends = {name: np.array([f[name] for f in run.frames]) for name in ("x_ends", "v_ends")}
-    x_view, v_view = ((float(e[:, 0].min()), float(e[:, 1].max())) for e in ends.values())
-    figure, ((axes,),) = new_figure(run.title, panel=(4.8, 3.4))
-    canvas = FigureCanvasAgg(figure)
-    densities = [_density(frame, run.periodic) for frame in run.frames]
-    norm = PowerNorm(0.5, 0.0, float(np.quantile(np.concatenate(densities), 0.999)))
-    images = []
-    for frame, density in zip(run.frames, densities, strict=True):
-        axes.clear()
-        extent = (*frame["x_ends"], *frame["v_ends"])
-        options = {"norm": norm, "cmap": "inferno", "origin": "lower", "aspect": "auto"}
-        axes.imshow(density.T, extent=extent, interpolation="bilinear", **options)
-        axes.set(xlim=x_view, ylim=v_view, facecolor="black")
-        axes.set(xlabel=run.name("x", 0), ylabel=run.name("v", 0))
-        axes.set_title(run.at(frame["time"]), fontsize=10)
-        axes.grid(False)
-        canvas.draw()
-        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
-    durations = [FRAME_MILLISECONDS] * (len(images) - 1) + [LAST_FRAME * FRAME_MILLISECONDS]
-    data = io.BytesIO()
-    options = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}
-    images[0].save(data, format="WEBP", quality=70, **options)
-    write_atomically(path, data.getvalue())
-    return path
-
-
-def _density(frame: Arrays, periodic: bool) -> np.ndarray:
-    """Particles a unit of phase space."""
-    cell = np.diff(frame["x_ends"])[0] * np.diff(frame["v_ends"])[0] / frame["counts"].size
-    return _smooth(frame["counts"].astype(float), periodic) / cell

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kjko.figures import plasma
+from kjko.figures.animation import animate
 from kjko.figures.canvas import COLORS, new_figure, save
 from kjko.figures.density import density
 from kjko.figures.shown import Shown
@@ -43,7 +44,7 @@ def draw(folder: Path) -> list[Path]:
             figures |= {"phase_space": plasma.phase_space(run)}
     paths = [save(f, folder / "figures" / f"{name}.png") for name, f in figures.items()]
     if run.frames:
-        paths.append(plasma.animate(run, folder / "figures" / "phase_space.webp"))
+        paths += animate(run, folder / "figures")
     return paths
 
 

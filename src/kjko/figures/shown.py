@@ -19,7 +19,6 @@ class Shown:
 
     def __init__(self, folder: Path):
         self.run: Run = open_run(folder)
-        self.title: str = self.run.title
         self.series: Arrays = self.run.columns
         self.wave: dict[str, Any] | None = self.run.wave
         self.periodic: bool = self.run.periodic
@@ -29,6 +28,19 @@ class Shown:
         self.stationary: Arrays | None = self.run.stationary
         self.frames: list[Arrays] = self.run.frames
         self.snapshots: list[Arrays] = self._snapshots()
+        self.title: str = f"{self.run.title}\n{self._numbers()}"
+
+    def _numbers(self) -> str:
+        """Those that a picture is looked at with, of the case as run."""
+        problem, time_step = self.run.case["problem"], self.run.case["solver"]["time_step"]
+        rate = problem.get("collision_rate", 1.0)
+        told = [f"ε = {rate:g}"]
+        if self.run.has_bath and rate > 0:
+            told.append(f"T₀ = {self.temperature:g}")
+        waves = problem.get("domain", {}).get("wave_number", [])
+        told += [f"k = {', '.join(f'{wave:g}' for wave in waves)}"] if waves else []
+        told += [f"{self.particles:,} particles"] if self.snapshots else []
+        return ", ".join([*told, f"Δt = {time_step:g}"])
 
     def _snapshots(self) -> list[Arrays]:
         files = self.run.snapshot_files

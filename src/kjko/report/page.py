@@ -1,4 +1,4 @@
-"""`kjko report`: one HTML file of one run or of several, which needs nothing beside it."""
+"""`kjko report`: an HTML file of a run, of several or of a sweep, which needs nothing beside it."""
 
 import base64
 import io
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
+import numpy as np
 from PIL import Image
 
 from kjko.figures.canvas import DOTS
@@ -22,6 +23,8 @@ from kjko.report.summary import Check, checks, cost, manifest, parameters, resul
 from kjko.run.atomic import write_atomically
 from kjko.run.reader import Run
 from kjko.run.status import status
+from kjko.studies import sweep_results
+from kjko.studies.sweep import Sweep
 
 SCREEN = 96  # pixels an inch
 
@@ -53,11 +56,18 @@ class Section(NamedTuple):
     manifest: list[tuple[str, str]]
 
 
-class Comparison(NamedTuple):
-    """Runs beside each other, a column each: `tables` by their headings."""
+class Table(NamedTuple):
+    heading: str
+    columns: list[str]
+    rows: list[list[str]]
 
-    names: list[str]
-    tables: list[tuple[str, list[list[str]]]]
+
+class Overview(NamedTuple):
+    """What is told of several runs together."""
+
+    lines: list[str]
+    equation: list[str]
+    tables: list[Table]
     picture: Picture | None
 
 
@@ -68,12 +78,23 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
     written.
     """
     sections = [_section(run) for run in runs]
+    title = sections[0].title if len(runs) == 1 else f"{len(runs)} runs of kinetic-jko"
+    _write(path, title, _comparison(runs, sections) if len(runs) > 1 else None, sections)
+
+
+def write_sweep_report(sweep: Sweep, path: Path) -> None:
+    """Write the report of a sweep to a file: what is swept, and what its runs have come to.
+
+    Raises as `write_report`.
+    """
+    _write(path, sweep.title, _overview(sweep), [])
+
+
+def _write(path: Path, title: str, overview: Overview | None, sections: list[Section]) -> None:
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(files("kjko.report").joinpath("page.html").read_text(encoding="utf-8"))
-    title = sections[0].title if len(runs) == 1 else f"{len(runs)} runs of kinetic-jko"
-    comparison = _comparison(runs, sections) if len(runs) > 1 else None
-    page = template.render(title=title, sections=sections, comparison=comparison)
+    page = template.render(title=title, sections=sections, overview=overview)
     write_atomically(path, page.encode())
 
 
@@ -116,8 +137,8 @@ def _verified(run: Run) -> str | None:
 
 
 def _figures(run: Run, is_verified: bool) -> list[Path]:
-    """Those drawn now, and that of `kjko verify`."""
-    drawn = draw(run.folder)
+    """Those drawn now, of the animations the one that is a picture, and that of `kjko verify`."""
+    drawn = [path for path in draw(run.folder) if path.suffix != ".mp4"]
     verified = run.folder / "figures" / "verify.png"
     return [*drawn, verified] if is_verified and verified.exists() else drawn
 
@@ -134,37 +155,50 @@ def _picture(path: Path, text: str) -> Picture:
     return Picture("data:image/webp;base64," + base64.b64encode(data).decode(), width, text)
 
 
-def _comparison(runs: Sequence[Run], sections: Sequence[Section]) -> Comparison:
+def _comparison(runs: Sequence[Run], sections: Sequence[Section]) -> Overview:
     keys = dict.fromkeys(key for section in sections for key in section.parameters)
     cases = {key: [section.parameters.get(key, "–") for section in sections] for key in keys}
-    folders = [str(run.folder) for run in runs]
     names = [_name(run) for run in runs]
-    names = names if len(set(names)) == len(names) else folders
+    names = names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
     picture = None
     if any(set(COMPARED) & set(run.columns) for run in runs):
         with tempfile.TemporaryDirectory() as folder:
             named = {name: [run.columns] for name, run in zip(names, runs, strict=True)}
             path = draw_sweep("", named, Path(folder) / "comparison.png")
             picture = _picture(path, "What is measured over time, a line a run.")
-    return Comparison(
-        names=names,
-        tables=[
-            (
-                "Where the cases differ",
-                [[k, *row] for k, row in cases.items() if len(set(row)) > 1],
-            ),
-            (
-                "Results at the end",
-                _beside([{n: last for n, _, last in s.results} for s in sections]),
-            ),
-            (
-                "Checks",
-                _beside([{check.name: check.value for check in s.checks} for s in sections]),
-            ),
-            ("Cost", _beside([dict(section.cost) for section in sections])),
-        ],
-        picture=picture,
-    )
+    told = {
+        "Where the cases differ": [[k, *row] for k, row in cases.items() if len(set(row)) > 1],
+        "Results at the end": _beside([{n: last for n, _, last in s.results} for s in sections]),
+        "Checks": _beside([{check.name: check.value for check in s.checks} for s in sections]),
+        "Cost": _beside([dict(section.cost) for section in sections]),
+    }
+    tables = [Table(heading, ["", *names], rows) for heading, rows in told.items()]
+    return Overview([], [], tables, picture)
+
+
+def _overview(sweep: Sweep) -> Overview:
+    line, damage = sweep_results.status(sweep)
+    first = next(sweep.members).case.model_dump(mode="json", exclude_none=True)
+    headings, *rows = sweep_results.rows_of(sweep)
+    runs = list(sweep_results.runs_of(sweep))
+    seconds = [float(np.nansum(run.columns.get("seconds", 0.0))) for _, run in runs]
+    doubtful = [
+        [str(member.folder), member.name, warning]
+        for member, run in runs
+        if (warning := checks_of_density(run.columns)[1])
+    ]
+    tables = [
+        Table(
+            "What is swept", ["key", "values"], [[k, ", ".join(v)] for k, v in sweep.axes.items()]
+        ),
+        Table("Results at the end: mean over the seeds ± standard deviation", headings, rows),
+        Table("Runs whose density cannot be trusted", ["run", "with", "why"], doubtful),
+        Table("Damaged files", [""], [[each] for each in damage]),
+        Table("Cost", ["", ""], [["all steps of all runs", f"{sum(seconds):.4g} s"]]),
+    ]
+    text = "What is measured over time, a line a setting, with two standard errors over the seeds."
+    picture = _picture(sweep_results.draw(sweep), text) if runs else None
+    return Overview([line], equation(first["problem"]), tables, picture)
 
 
 def _beside(tables: Sequence[dict[str, str]]) -> list[list[str]]:

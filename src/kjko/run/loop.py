@@ -24,12 +24,28 @@ from kjko.run.damaged import Damaged
 from kjko.run.formats import FORMATS
 from kjko.run.manifest import changed_key, read_manifest
 from kjko.run.progress import progress
+from kjko.run.reader import Run, open_run
 from kjko.run.series import read_series
 from kjko.run.writer import Writer
 from kjko.signals import RESUMABLE, STOPPED, Interrupted, exit_at_once, stopping
 from kjko.simulation import evolve
 
 log: logging.Logger = logging.getLogger(__name__)
+
+
+def run_case(case: Case, folder: str | Path) -> Run:
+    """Run a case into a new folder, as `kjko run` does; figures and reports are left to commands.
+
+        case = kjko.load("multiwell-1d", ["particles.number=1000"])
+        run = kjko.run_case(case, "runs/mine")
+        run.series.free_energy
+
+    Progress goes to the logger "kjko". Raises BadInput, a ValueError, if the folder is in use or
+    the case cannot be made, NumericalFailure if a step goes wrong, Interrupted after a signal, with
+    a checkpoint to resume from, OSError if the folder cannot be written.
+    """
+    with jax.enable_x64(case.solver.precision == "double"):
+        return open_run(start(case, Path(folder)))
 
 
 def start(case: Case, folder: Path, numbered: bool = False, resumes: Path | None = None) -> Path:

@@ -1,6 +1,6 @@
 """The snapshots of a run in openPMD 1.1 (https://www.openPMD.org): what its readers can open."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 
 from kjko.case import BadInput
 from kjko.run.atomic import write_folder_atomically
+from kjko.run.carried import carried
 from kjko.run.reader import Arrays, Run
 
 AXES = ("x", "y", "z")
@@ -23,6 +24,7 @@ UNITS = (
     " gridUnitSI and timeUnitSI, which openPMD 1.1 asks for, are one: nothing is converted."
 )
 Values = np.ndarray | float  # a number stands for an array of equal ones
+Density = Callable[[Arrays], tuple[np.ndarray, str]]
 
 
 def export(run: Run, encoding: str = "group") -> list[Path]:
@@ -45,19 +47,23 @@ def export(run: Run, encoding: str = "group") -> list[Path]:
 
 def _files(run: Run, encoding: str) -> Iterator[tuple[str, bytes]]:
     """Names and contents. What is not written yet is not read yet."""
-    last = _last_step_of_f(run)
+    density = _density(run)
     if encoding == "group":
-        yield ONE_FILE, _file(run, run.snapshots(), last, "groupBased", "/data/%T/")
+        yield ONE_FILE, _file(run, run.snapshots(), density, "groupBased", "/data/%T/")
     else:
         for snapshot in run.snapshots():
             name = FILE_EACH.replace("%06T", f"{int(snapshot['step']):06d}")
-            yield name, _file(run, iter([snapshot]), last, "fileBased", FILE_EACH)
+            yield name, _file(run, iter([snapshot]), density, "fileBased", FILE_EACH)
 
 
 def _file(
-    run: Run, snapshots: Iterator[Arrays], last: int, encoding: str, iteration_format: str
+    run: Run,
+    snapshots: Iterator[Arrays],
+    density: Density | None,
+    encoding: str,
+    iteration_format: str,
 ) -> bytes:
-    """With f until the `last` step. Built in memory: HDF5 ends the process on a full disk."""
+    """Built in memory: HDF5 ends the process on a full disk."""
     with h5py.File("memory", "w", driver="core", backing_store=False) as file:
         paths = {"particlesPath": "particles/"}
         for snapshot in snapshots:
@@ -66,8 +72,8 @@ def _file(
             _set(iteration, time=float(snapshot["time"]), dt=time_step, timeUnitSI=1.0)
             _write_particles(iteration.create_group(f"particles/{SPECIES}"), snapshot)
             _write_fields(iteration, snapshot)
-            if snapshot["step"] <= last:
-                _write_f(iteration, run, snapshot)
+            if density is not None:
+                _write_f(iteration, snapshot, *density(snapshot))
             if "meshes" in iteration:
                 paths["meshesPath"] = "meshes/"
         _set(
@@ -119,23 +125,57 @@ def _write_fields(iteration: h5py.Group, snapshot: Arrays) -> None:
         _write_mesh(iteration, FIELDS.get(name, name), field, axes)
 
 
-def _write_f(iteration: h5py.Group, run: Run, snapshot: Arrays) -> None:
-    """f on the plane of (x₁, v₁), at the centres of the bins of the run's histograms, where the
-    other coordinates have their means, to three digits.
+def _density(run: Run) -> Density | None:
+    """What gives f at the nodes, and how, of any snapshot; None where it is not known of each, as
+    readers expect all to have the same meshes.
     """
-    x_edges, v_edges = (snapshot[f"edges_{kind}"][0].astype(float) for kind in "xv")
-    on = {"x1": 0.5 * (x_edges[:-1] + x_edges[1:]), "v1": 0.5 * (v_edges[:-1] + v_edges[1:])}
+    last, end = _last_step_of_f(run), run.snapshot(run.snapshot_files[-1])
+    is_plane = end["x"].shape[1] == end["v"].shape[1] == 1
+    is_carried = is_plane and bool(np.isfinite(end["log_f"]).all())
+
+    def density(snapshot):
+        return (_slice if snapshot["step"] <= last else _carried)(run, snapshot)
+
+    return density if is_carried or end["step"] <= last else None
+
+
+def _slice(run: Run, snapshot: Arrays) -> tuple[np.ndarray, str]:
+    """Where the other coordinates have their means, to three digits."""
     held = {
         f"{kind}{i + 1}": float(f"{mean:.3g}")
         for kind in "xv"
         for i, mean in enumerate(snapshot[kind].mean(axis=0, dtype=float))
         if i > 0
     }
-    f = run.slice(float(snapshot["time"]), **on, **held).to_numpy()
+    x, v = _centres(snapshot)
+    f = run.slice(float(snapshot["time"]), x1=x, v1=v, **held).to_numpy()
     at = ", ".join(f"{name} = {value:g}" for name, value in held.items())
+    return f, f"at {at}" if at else ""
+
+
+def _carried(run: Run, snapshot: Arrays) -> tuple[np.ndarray, str]:
+    """Between the particles of one x and one v."""
+    length = float(snapshot["length"][0]) if run.periodic else None
+    f = carried(snapshot, *_centres(snapshot), length=length)
+    return f, "interpolated between particles, zero beyond them"
+
+
+def _write_f(iteration: h5py.Group, snapshot: Arrays, f: np.ndarray, how: str) -> None:
+    """f on the plane of (x₁, v₁), at the centres of the bins of the run's histograms."""
+    x_edges, v_edges = _edges(snapshot)
     axes = {"x": (x_edges[0], x_edges[-1]), "vx": (v_edges[0], v_edges[-1])}
-    comment = "f(t, x, v), of mass one" + (f", at {at}" if at else "")
+    comment = "f(t, x, v), of mass one" + (f", {how}" if how else "")
     _write_mesh(iteration, "f", f, axes, comment=comment, particleList=SPECIES)
+
+
+def _edges(snapshot: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    x, v = (snapshot[f"edges_{kind}"][0].astype(float) for kind in "xv")
+    return x, v
+
+
+def _centres(snapshot: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    x, v = (0.5 * (edges[:-1] + edges[1:]) for edges in _edges(snapshot))
+    return x, v
 
 
 def _last_step_of_f(run: Run) -> int:

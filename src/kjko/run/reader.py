@@ -159,7 +159,9 @@ class Run:
 
     @cached_property
     def frames(self) -> list[Arrays]:
-        """The histograms of (x₁, v₁)."""
+        """The histograms of (x₁, v₁): `counts`, and in 1D1V the mean `log_f` in each cell, between
+        `x_ends` and `v_ends` at the `time`.
+        """
         return list(map(read_frame, self.frame_files))
 
     @property

@@ -52,7 +52,7 @@ def open_sweep(folder: str | Path) -> "xarray.Dataset":
     import xarray
 
     sweep = read_sweep(Path(folder))
-    runs = {member.folder: run for member, run in _runs(sweep)}
+    runs = {member.folder: run for member, run in runs_of(sweep)}
     if not runs:
         raise FileNotFoundError(f"{folder}: none of its runs has begun")
     every = {f: _at_round_times(run.series).assign(_wave(run)) for f, run in runs.items()}
@@ -72,8 +72,13 @@ def open_sweep(folder: str | Path) -> "xarray.Dataset":
 
 
 def table(sweep: Sweep) -> str:
-    """The last records of runs that are done: for each setting the mean over the seeds ± their
-    spread.
+    """As text."""
+    return aligned(rows_of(sweep))
+
+
+def rows_of(sweep: Sweep) -> list[list[str]]:
+    """Headings, and of the last records of runs that are done, for each setting, the mean over the
+    seeds ± their spread.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for member in sweep.members:
@@ -86,7 +91,7 @@ def table(sweep: Sweep) -> str:
     for name, group in groups.items():
         means = [summary([last.get(key) for last in done[name]]) for key in shown]
         rows.append([name, f"{len(done[name])} of {len(group)}", *means])
-    return aligned(rows)
+    return rows
 
 
 def write_table(sweep: Sweep) -> Path:
@@ -104,7 +109,7 @@ def write_table(sweep: Sweep) -> Path:
 def draw(sweep: Sweep) -> Path:
     """sweep.png: what is measured over time, for each setting."""
     groups: dict[str, list[dict[str, np.ndarray]]] = {}
-    for member, run in _runs(sweep):
+    for member, run in runs_of(sweep):
         groups.setdefault(_setting(member, sweep), []).append(run.columns)
     return draw_sweep(sweep.title, groups, sweep.folder / "sweep.png")
 
@@ -117,7 +122,7 @@ def status(sweep: Sweep) -> tuple[str, list[str]]:
         line += f"; process {by['process']} on {by['host']} goes on"
     elif done < len(sweep.cases):
         line += f"; `kjko resume {sweep.folder}` goes on"
-    return line, [damage for _, run in _runs(sweep) for damage in status_of_run(run)[1]]
+    return line, [damage for _, run in runs_of(sweep) for damage in status_of_run(run)[1]]
 
 
 def _setting(member: Member, sweep: Sweep) -> str:
@@ -134,7 +139,7 @@ def _at_round_times(series: "xarray.Dataset") -> "xarray.Dataset":
     return series.assign_coords(time=np.round(series.time, 9))
 
 
-def _runs(sweep: Sweep) -> Iterator[tuple[Member, Run]]:
+def runs_of(sweep: Sweep) -> Iterator[tuple[Member, Run]]:
     """Those that have a record. Raises as `kjko.open_run`, but BadInput for ValueError."""
     for member in (member for member in sweep.members if member.has_begun):
         try:

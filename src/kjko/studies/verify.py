@@ -17,7 +17,7 @@ from kjko.run.reader import Run, open_run
 SERIES = {  # of the series, by heading: each less the law's own
     "KL error": "kl_stationary",
     "free-energy error": "free_energy",
-    "field-energy error": "field_energy",
+    "field-energy error / largest": "field_energy",
 }
 AT_REST = (
     "held to the stationary law, as that of all times is not known: errors once f has come to rest"
@@ -27,7 +27,8 @@ AT_REST = (
 class Verification(NamedTuple):
     """Errors of a run. Over its series by time, and at its snapshots; nan where unknown.
 
-    `series`: of the relative entropy, the free energy and the field energy, where the run has them.
+    `series`: of the relative entropy, the free energy and the field energy, where the run has them,
+    the last over the largest that the law has.
     `drift_error`: (34), as it was recorded. `marginal`: over that of exact samples. `density`: root
     mean square of log f less the law's. `note`: what the law is, if it is not that of the time.
     """
@@ -94,11 +95,12 @@ def _hold(law: KnownLaw, run: Run) -> Verification:
         key: run.columns.get(key, nothing) for key in ("time", "drift_error", *SERIES.values())
     }
     exact = dict(zip(SERIES.values(), (law.kl, law.free_energy, law.field_energy), strict=True))
-    series = {
-        heading: columns[key] - [exact[key](time) for time in columns["time"]]
-        for heading, key in SERIES.items()
-        if not np.isnan(columns[key]).all()
-    }
+    series = {}
+    for heading, key in SERIES.items():
+        if not np.isnan(columns[key]).all():
+            known = np.array([exact[key](time) for time in columns["time"]])
+            largest = np.abs(known).max() if key == "field_energy" else 1.0
+            series[heading] = (columns[key] - known) / (largest or np.nan)
     snapshots = [
         {name: np.asarray(snapshot[name], dtype=float) for name in ("x", "v", "log_f")}
         for snapshot in run.snapshots()
