@@ -203,7 +203,7 @@ def test_landau_damping(double):
     problem, method, particles, *_ = small(
         "landau-1d", "particles.number=20000", "problem.law.position.amplitude=[0.05]"
     ).build()
-    run = kjko.simulate(problem, method, particles, time_step=0.05, end_time=10.0)
+    run = kjko.simulate(problem, method, particles, time_step=0.05, end_time=11.0)
     records = [record for _, record in run]
     theory = linear_wave(problem)
     assert theory is not None

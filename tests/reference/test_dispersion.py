@@ -122,6 +122,23 @@ def test_the_error_of_a_rate_is_how_far_noise_moves_it():
     assert np.mean(np.abs(rates + 0.05) < 2 * errors) > 0.85
 
 
+def test_noise_is_no_oscillation():
+    """A wave in weak noise is seen, with ω to its error; peaks of noise alone are at odd times."""
+    times, random = np.arange(0, 15, 0.05), np.random.default_rng(1)
+    wave = np.exp(-0.15 * times) * np.cos(1.4 * times + 0.3)
+    seen = {0.01: [], 10.0: []}
+    for share, waves in seen.items():
+        for _ in range(100):
+            frequency, phase = random.normal(1.2, 0.6, 30), random.uniform(0, 2 * np.pi, 30)
+            noise = np.cos(np.outer(times, frequency) + phase).sum(axis=1) / np.sqrt(15)
+            found = measure_wave(times, (wave + share * noise) ** 2 + 1e-30)
+            waves += [found[::2]] if found.frequency is not None else []
+    assert len(seen[0.01]) == 100 and len(seen[10.0]) < 20
+    frequency, error = np.transpose(seen[0.01])
+    assert np.mean(frequency) == pytest.approx(1.4, abs=0.002)
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(np.std(frequency), rel=0.5)
+
+
 def test_measure_a_growth_in_a_window():
     times = np.linspace(0, 40, 401)
     energy = 1e-6 / (np.exp(-0.5 * times) + 1e-6)  # saturates at t = 28

@@ -20,7 +20,8 @@ FINE = 16  # cells a wave, from which on collisions within one are local
 SHORT = 1.0  # k λ_D from which on a wave is gone within a period
 TRANSIENT = 2.5  # times the e-folding time of a growing wave, until it is alone
 SATURATED = 0.03  # of the largest field energy: the end of linear growth
-FADED = 4.3  # logarithm by which the energy of a damped wave falls before it is left
+FIRST = 1.5  # half periods until a damped wave is alone, after the first peak of its energy
+FADED = 5.0  # logarithm by which the energy of a damped wave falls before it is left
 
 
 class LinearWave(NamedTuple):
@@ -122,9 +123,10 @@ def measured_wave(
 ) -> tuple[Wave, tuple[float, float]] | None:
     """ω and γ of the field energy, and the window in time that they are from.
 
-    A damped wave is looked at until its energy has fallen by e^4.3 in theory; a growing one from
-    2.5/γ on, until its energy is 3 % of the largest. None if that leaves too little, or no swing of
-    a damped wave.
+    A damped wave is looked at from the second peak of its energy on, as others that fall faster
+    have a part in the first, until it has fallen by e⁵ in theory; a growing one from 2.5/γ on,
+    until its energy is 3 % of the largest. None if that leaves too little, or no swing of a damped
+    wave.
     """
     times = np.array([record["time"] for record in records], dtype=float)
     energy = np.array([record.get("field_energy") for record in records], dtype=float)
@@ -133,7 +135,8 @@ def measured_wave(
     if theory.rate > 0:
         window = (TRANSIENT / theory.rate, times[np.argmax(energy > SATURATED * energy.max())])
     else:
-        window = (0.0, min(times[-1], FADED / (2 * max(-theory.rate, 1e-9))))
+        alone = FIRST * np.pi / theory.frequency if theory.frequency > 1e-9 else 0.0
+        window = (alone, min(times[-1], FADED / (2 * max(-theory.rate, 1e-9))))
     inside = (times >= window[0]) & (times <= window[1])
     if inside.sum() < 10 or not np.all(energy[inside] > 0):
         return None

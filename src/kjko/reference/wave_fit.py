@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 FEWEST_PEAKS = 3
+REGULAR = 0.08  # of the time between peaks: how far they may be off equal times
 PROMINENCE = 1.5  # of a peak of log ∫E² over the troughs beside it: noise in a trough is none
 
 Series = Float[np.ndarray, " steps"]
@@ -15,12 +16,13 @@ class Wave(NamedTuple):
     """E ~ exp(γt) cos(ωt): `frequency` ω and `rate` γ, negative if it is damped.
 
     `frequency` is None where no oscillation is seen: ∫E² of a travelling wave has none.
-    `rate_error`: the standard error of γ, by how far the peaks are off their line; None without
-    peaks, as neighbouring times err together.
+    The errors are standard errors, by how far the peaks are off their lines; None without peaks, as
+    neighbouring times err together.
     """
 
     frequency: float | None
     rate: float
+    frequency_error: float | None = None
     rate_error: float | None = None
 
 
@@ -30,9 +32,10 @@ def measure_wave(
     """ω and γ of a standing wave from ∫E² (or a multiple) at equally spaced `times`.
 
     ∫E² ~ exp(2γt) cos²(ωt): its peaks are π/ω apart and their logarithms on a line of slope 2γ.
-    Each peak is that of the parabola through log ∫E² at the largest value and its neighbours. With
-    fewer than three peaks in the `window` (start, end) no oscillation is seen, and the line is
-    through log ∫E² at all times in it. The caller chooses the window: after the first transient,
+    Noise moves the logarithm of a peak by its own field over that of the peak, whose share in the
+    line is by that. Each peak is that of the parabola through log ∫E² at the largest value and its neighbours. With
+    fewer than three peaks in the `window` (start, end), or peaks at unequal times, as noise has
+    them, no oscillation is seen, and the line is through log ∫E² at all times in it. The caller chooses the window: after the first transient,
     before the noise floor or the saturation. Raises ValueError if it holds fewer than three times
     or an energy that is not positive.
     """
@@ -44,11 +47,13 @@ def measure_wave(
         raise ValueError("window: needs at least three times, with a positive field energy")
     log_energy = np.log(energy)
     at, height = _peaks(time, log_energy)
-    if len(at) < FEWEST_PEAKS:
-        return Wave(None, 0.5 * _slope(time, log_energy)[0])
-    apart, _ = _slope(np.arange(len(at), dtype=float), at)
-    slope, error = _slope(at, height)
-    return Wave(np.pi / apart, 0.5 * slope, 0.5 * error)
+    if len(at) >= FEWEST_PEAKS:
+        apart, its_error, off = _line(np.arange(len(at), dtype=float), at)
+        if off < REGULAR * apart:
+            slope, error, _ = _line(at, height, np.exp(0.5 * (height - height.max())))
+            frequency = np.pi / apart
+            return Wave(frequency, 0.5 * slope, frequency * its_error / apart, 0.5 * error)
+    return Wave(None, 0.5 * _line(time, log_energy)[0])
 
 
 def _peaks(time: Series, values: Series) -> tuple[Series, Series]:
@@ -63,7 +68,10 @@ def _peaks(time: Series, values: Series) -> tuple[Series, Series]:
     return time[rows + 1] + shift * (time[1] - time[0]), here[rows] - 0.5 * tilt**2 / bend
 
 
-def _slope(x: Series, y: Series) -> tuple[float, float]:
-    """That of a line through three points or more, and its standard error."""
-    line, covariance = np.polyfit(x, y, 1, cov=True)
-    return float(line[0]), float(np.sqrt(covariance[0, 0]))
+def _line(x: Series, y: Series, weights: Series | None = None) -> tuple[float, float, float]:
+    """The slope of the line through three points or more, its standard error, and the standard
+    deviation of the points from it. `weights`: of the distances.
+    """
+    line, covariance = np.polyfit(x, y, 1, w=weights, cov=True)
+    off = np.sqrt(np.sum((y - np.polyval(line, x)) ** 2) / (len(x) - 2))
+    return float(line[0]), float(np.sqrt(covariance[0, 0])), float(off)
