@@ -41,7 +41,8 @@ BAD = {
             " take 0.5, or"
         ),
         "problem.law.position.mode=[1]": (
-            "problem.law.position.mode: expected either mode or wave_number, got both; set one"
+            "problem.law.position.mode: expected either mode or wave_number, got both; set the"
+            " table with one"
         ),
         "problem.law.position.kind=gaussian": "problem.law.position.mean: expected this key",
         "solver.time_step=2.5": (

@@ -138,7 +138,8 @@ def _box(table: DomainTable, dimension: int) -> Box:
     if (table.length is None) == (table.wave_number is None):
         got = "neither" if table.length is None else "both"
         raise BadInput(
-            f"problem.domain.length: expected either length or wave_number, got {got}; set one"
+            f"problem.domain.length: expected either length or wave_number, got {got}; set"
+            " the table, as problem.domain={wave_number=[0.5]}"
         )
     if table.length is not None:
         return Box(vector("problem.domain.length", table.length, dimension))

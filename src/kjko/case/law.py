@@ -90,7 +90,9 @@ def _modes(
     """Waves in the box. One that the box cuts is refused, or warned of if it is meant literally."""
     if (mode is None) == (wave_number is None):
         got = "neither" if mode is None else "both"
-        raise BadInput(f"{where}.mode: expected either mode or wave_number, got {got}; set one")
+        raise BadInput(
+            f"{where}.mode: expected either mode or wave_number, got {got}; set the table with one"
+        )
     if mode is not None:
         return vector(f"{where}.mode", mode, length.size)
     k = vector(f"{where}.wave_number", wave_number or [], length.size)

@@ -32,12 +32,13 @@ def measure_wave(
     """ω and γ of a standing wave from ∫E² (or a multiple) at equally spaced `times`.
 
     ∫E² ~ exp(2γt) cos²(ωt): its peaks are π/ω apart and their logarithms on a line of slope 2γ.
-    Noise moves the logarithm of a peak by its own field over that of the peak, whose share in the
-    line is by that. Each peak is that of the parabola through log ∫E² at the largest value and its neighbours. With
-    fewer than three peaks in the `window` (start, end), or peaks at unequal times, as noise has
-    them, no oscillation is seen, and the line is through log ∫E² at all times in it. The caller chooses the window: after the first transient,
-    before the noise floor or the saturation. Raises ValueError if it holds fewer than three times
-    or an energy that is not positive.
+    Each peak is that of the parabola through log ∫E² at the largest value and its neighbours, and
+    has a weight in the line in proportion to its field, as noise has a field of its own. With fewer
+    than three peaks in the `window` (start, end), or peaks at unequal times, as noise has them, no
+    oscillation is seen, and the line is through log ∫E² at all times in it. The caller chooses the
+    window: after the first transient, before the noise floor or the saturation.
+
+    Raises ValueError if it holds fewer than three times or an energy that is not positive.
     """
     time, energy = np.asarray(times, dtype=float), np.asarray(field_energy, dtype=float)
     if window is not None:
