@@ -38,7 +38,7 @@ def _draw_rates(axes: Axes, run: Shown, time: np.ndarray, energy: np.ndarray) ->
         low, high = wave["window"]
         inside = (time >= low) & (time <= high)
         sources.insert(0, ("measured", COLORS[1], "-"))
-        top = np.argmax(np.where(inside, energy * np.exp(-2 * _rate(run, "theory") * time), 0))
+        top = np.argmax(np.where(inside, energy, 0))
     for source, color, dashes in sources:
         rate = _rate(run, source)
         line = energy[top] * np.exp(2 * rate * (time - time[top]))
