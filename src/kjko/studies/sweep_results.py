@@ -86,7 +86,9 @@ def rows_of(sweep: Sweep) -> list[list[str]]:
     done = {name: [last for last in g if last["is_done"]] for name, g in groups.items()}
     found = [last for group in done.values() for last in group]
     headings = {**COLUMNS, **{key: key.replace("_", ", ") for key in WAVE}}
-    shown = {k: v for k, v in headings.items() if any(k in last for last in found)}
+    known = {key for last in found for key in last}
+    known |= set(WAVE) if known & set(WAVE) else set()  # what was not seen is told of
+    shown = {key: heading for key, heading in headings.items() if key in known}
     rows = [["runs", "done", *shown.values()]]
     for name, group in groups.items():
         means = [summary([last.get(key) for last in done[name]]) for key in shown]
