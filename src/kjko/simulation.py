@@ -9,6 +9,7 @@ import jax
 
 from kjko.core import Particles, State
 from kjko.history import History, law_of_map
+from kjko.initial import AbstractLaw
 from kjko.interfaces import (
     AbstractBasis,
     AbstractMethod,
@@ -98,13 +99,14 @@ class Simulation(Iterator[tuple[State, Record]]):
         state: State,
         steps: int,
         observables: Sequence[AbstractObservable],
-        passages: list[Passage] | None,
+        law: AbstractLaw | None,
     ):
-        self._first = state
-        self._passages = passages
-        self._problem, self._method = problem, method
+        """`law`: of the start, where steps are to be kept."""
+        self._problem, self._method, self._first, self._law = problem, method, state, law
         observer = Observer(Start(problem, method, state.particles), observables)
         self._going = self._go(observer, steps)
+        self._passages: list[Passage] = []
+        self._history: History | None = None
         self._is_warned = False
 
     def __next__(self) -> tuple[State, Record]:
@@ -118,24 +120,20 @@ class Simulation(Iterator[tuple[State, Record]]):
         yield self._first, first
         taken = evolve(self._problem, self._method, observer, self._first, steps, first)
         for state, info, record in taken:
-            if self._passages is not None and info.passage is not None:
+            if self._law is not None and info.passage is not None:
                 self._passages.append(info.passage.trimmed())
             yield state, record
 
     @property
     def history(self) -> History:
         """The density at any point and time up to the last step that was taken: slices, marginals,
-        scores, new particles.
-
-        Raises ValueError where steps were not kept, by `history=True`, or not from t = 0 on, and
-        where the density is known at the particles only, with the reason.
+        scores, new particles. Raises ValueError if `history` was not given.
         """
-        if self._passages is None:
+        if self._law is None:
             raise ValueError("history: steps were not kept; give simulate(..., history=True)")
-        if int(self._first.step) > 0:
-            raise ValueError("history: expected a simulation from t = 0 on, got one that goes on")
-        law = law_of_map(self._problem, self._method, self._first.particles)
-        return History(self._problem, law, self._first, self._passages)
+        if self._history is None or len(self._history.passages) < len(self._passages):
+            self._history = History(self._problem, self._law, self._first, self._passages)
+        return self._history
 
 
 def simulate(
@@ -166,11 +164,15 @@ def simulate(
         records = [record for _, record in going]
         f = going.history.slice(1.25, x1=np.linspace(-3, 3, 61), v1=np.linspace(-3, 3, 61))
 
-    Raises ValueError for parts that do not go together, NumericalFailure if a step gives a value
-    that is not finite or a map that folds. Warns of an `UntrustedDensity`, once.
+    Raises ValueError for parts that do not go together, and for a `history` where the density is
+    known at the particles only or the state is not one at t = 0; NumericalFailure if a step gives a
+    value that is not finite or a map that folds. Warns of an `UntrustedDensity`, once.
     """
     state, steps = _begin(problem, method, particles, end_time, time_step, seed, state)
-    return Simulation(problem, method, state, steps, observables, [] if history else None)
+    if history and int(state.step) > 0:
+        raise ValueError("history: expected a simulation from t = 0 on, got one that goes on")
+    law = law_of_map(problem, method, state.particles) if history else None
+    return Simulation(problem, method, state, steps, observables, law)
 
 
 def _begin(

@@ -49,6 +49,22 @@ def prepared(splitting, problem, particles, dt):
 potentials = jax.jit(jax.vmap(anharmonic_potential))
 
 
+@pytest.mark.parametrize("d", [2, 3])
+def test_the_curvature_inverts_any_map(d, double):
+    """(I + hM)⁻¹ of matrices that have no symmetry, and of a quarter turn."""
+    h, problem = 0.05, asymmetric_problem(d)
+    stage = prepared(kjko.Lie(), problem, kjko.sample(problem.law, 40, 2), h)
+    moved = np.random.default_rng(0).normal(size=(40, d, d))
+    moved[0] = np.roll(np.eye(d), 1, axis=0)
+    by = response(strong_control(d), stage)
+    by = eqx.tree_at(lambda by: by.matrix, by, jnp.asarray((moved - np.eye(d)) / h))
+    subproblem = method_of(strong_control(d)).subproblem(problem, None, h, h)
+    found = subproblem.curvature(by, stage)[1]
+    scale = h * np.sqrt(np.asarray(stage.bath.rate * stage.bath.temperature))
+    expected = scale[:, None, None] * np.linalg.inv(moved)
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize("log_det", ["exact", "linear"])
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("splitting", SPLITTINGS, ids=repr)

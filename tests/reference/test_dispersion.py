@@ -139,6 +139,16 @@ def test_noise_is_no_oscillation():
     assert np.sqrt(np.mean(error**2)) == pytest.approx(np.std(frequency), rel=0.5)
 
 
+def test_low_peaks_count_for_little():
+    """One that is e⁻³ of the first in energy, and half as high again by noise."""
+    times = np.arange(0, 12, 0.05)
+    field = np.cos(1.4 * times) ** 2 * np.exp(-0.3 * times) + 1e-30
+    raised = np.where(times > 10.2, 1.5, 1.0)
+    off = measure_wave(times, field * raised).rate - measure_wave(times, field).rate
+    alike = 0.5 * np.log(1.5) * 2 / (10 * np.pi / 1.4)  # if all five had the same weight
+    assert 0 < off < 0.7 * alike
+
+
 def test_measure_a_growth_in_a_window():
     times = np.linspace(0, 40, 401)
     energy = 1e-6 / (np.exp(-0.5 * times) + 1e-6)  # saturates at t = 28

@@ -123,6 +123,8 @@ def test_of_a_sweep(tmp_path):
     told = f"{folder / '3'} problem.collision_rate = 0.25, particles.seed = 1 the density cannot be"
     assert told in page.text
     assert len(page.pictures) == 1 and page.fetched == [page.pictures[0][0]]
+    said = line(kjko("report", folder, folder / "0"), 2)
+    assert said == f"{folder}: expected runs, or a sweep alone, got it beside others"
 
 
 def test_runs_of_one_name_are_told_apart(runs, tmp_path):
@@ -130,6 +132,14 @@ def test_runs_of_one_name_are_told_apart(runs, tmp_path):
         loop.start(small_case(), tmp_path / folder / "run")
     page = report(tmp_path / "a" / "run", tmp_path / "b" / "run")
     assert page.text.count(str(tmp_path / "b" / "run")) >= 4  # a column of each table
+
+
+def test_an_animation_is_told_of_as_one(tmp_path):
+    settings = ["particles.number=200", "solver.end_time=0.1", "output.histogram_every=1"]
+    loop.start(load("landau-1d", settings), tmp_path / "run")
+    texts = [text for _, text in report(tmp_path / "run").pictures]
+    assert len(set(texts)) == len(texts)
+    assert [text for text in texts if text.startswith("Phase space over time, an animation")]
 
 
 def test_a_folder_that_is_no_run(tmp_path):

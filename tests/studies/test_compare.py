@@ -254,7 +254,9 @@ def test_verify_of_a_plasma(tmp_path):
         np.nan if word == "-" else float(word) for word in last.split()
     )
     assert time == 0.4 and marginal < 0.5 and density < 0.01
-    assert abs(free_energy) < 1e-3 and 0 < abs(field_energy) < 0.15
+    assert (
+        abs(free_energy) < 1e-3 and 1e-3 < abs(field_energy) < 0.15
+    )  # 4e-4 at most before it is divided
 
 
 def test_what_verify_refuses(tmp_path):

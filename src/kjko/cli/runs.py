@@ -145,11 +145,15 @@ def report(
 ) -> None:
     """Tell of a run or a sweep, or compare runs, on one HTML page that needs nothing beside it."""
     with speaking(quiet, log_json), exit_codes():
+        from kjko.case import BadInput
         from kjko.report.page import write_report, write_sweep_report
         from kjko.studies.sweep import is_sweep, read_sweep
 
         path = out or (folders[0] if len(folders) == 1 else Path()) / "report.html"
-        if len(folders) == 1 and is_sweep(folders[0]):
+        sweeps = [folder for folder in folders if is_sweep(folder)]
+        if sweeps and len(folders) > 1:
+            raise BadInput(f"{sweeps[0]}: expected runs, or a sweep alone, got it beside others")
+        if sweeps:
             write_sweep_report(read_sweep(folders[0]), path)
         else:
             write_report([open_folder(folder) for folder in folders], path)

@@ -1,6 +1,7 @@
 """Phase space over time: f itself in 1D1V, else the density of (x₁, v₁), as an animation."""
 
 import io
+import logging
 import shutil
 import subprocess
 import tempfile
@@ -22,22 +23,23 @@ FRAME_MILLISECONDS = 120
 LAST_FRAME = 8  # times as long
 FILLED = 3  # cells from a particle, up to which f is known
 BRIGHT = 0.999  # quantile of what is shown, from which on it is white
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def animate(run: Shown, folder: Path) -> list[Path]:
-    """The frames of a run one after the other, as WebP, and as MP4 where ffmpeg is."""
-    images = list(_images(run))
+    """The frames of a run one after the other, as WebP, and as MP4 where ffmpeg is and can."""
+    images, film = list(_images(run)), folder / "phase_space.mp4"
     durations = [FRAME_MILLISECONDS] * (len(images) - 1) + [LAST_FRAME * FRAME_MILLISECONDS]
-    data = io.BytesIO()
+    data, path = io.BytesIO(), folder / "phase_space.webp"
     options = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}
     images[0].save(data, format="WEBP", quality=70, **options)
-    made = {"webp": data.getvalue()}
-    if shutil.which("ffmpeg"):
-        made["mp4"] = _film(images + [images[-1]] * (LAST_FRAME - 1))
-    paths = [folder / f"phase_space.{suffix}" for suffix in made]
-    for path, content in zip(paths, made.values(), strict=True):
-        write_atomically(path, content)
-    return paths
+    write_atomically(path, data.getvalue())
+    film.unlink(missing_ok=True)  # that of earlier frames
+    content = _film(images + [images[-1]] * (LAST_FRAME - 1)) if shutil.which("ffmpeg") else None
+    if content is None:
+        return [path]
+    write_atomically(film, content)
+    return [path, film]
 
 
 def _images(run: Shown) -> Iterator[Image.Image]:
@@ -62,7 +64,9 @@ def _images(run: Shown) -> Iterator[Image.Image]:
 
 
 def _density(frame: Arrays, run: Shown) -> np.ndarray:
-    """f where particles carry it, else particles a unit of phase space; of the run's mass."""
+    """exp of the mean log f in a cell, or near it, where particles carry it: f but for how it bends
+    within a cell. Else particles a unit of phase space. Of the run's mass.
+    """
     cell = np.diff(frame["x_ends"])[0] * np.diff(frame["v_ends"])[0] / frame["counts"].size
     if "log_f" not in frame:
         share = smooth(frame["counts"].astype(float), run.periodic) / frame["counts"].sum()
@@ -75,25 +79,21 @@ def _density(frame: Arrays, run: Shown) -> np.ndarray:
     return run.mass * np.exp(np.where(known, log_f, -np.inf))
 
 
-def _film(images: list[Image.Image]) -> bytes:
-    """As H.264, whose sides are even. Raises OSError if ffmpeg fails."""
+def _film(images: list[Image.Image]) -> bytes | None:
+    """As MP4, whose sides are even, by ffmpeg's own codec for it; None, with a warning, if it
+    fails.
+    """
     width, height = images[0].size
-    given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
-    given += ["-framerate", f"{1000 / FRAME_MILLISECONDS:g}", "-i", "-"]
-    made = [
-        "-vf",
-        "pad=ceil(iw/2)*2:ceil(ih/2)*2",
-        "-pix_fmt",
-        "yuv420p",
-        "-movflags",
-        "+faststart",
-    ]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+    source += ["-framerate", f"{1000 / FRAME_MILLISECONDS:g}", "-i", "-"]
+    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
-        command = ["ffmpeg", "-loglevel", "error", *given, *made, str(path)]
+        command = ["ffmpeg", "-loglevel", "error", *source, *even, str(path)]
         frames = b"".join(image.tobytes() for image in images)
         done = subprocess.run(command, input=frames, stderr=subprocess.PIPE, check=False)
-        if done.returncode != 0:
-            *_, last = done.stderr.decode(errors="replace").strip().split("\n")
-            raise OSError(f"phase_space.mp4: cannot be written: ffmpeg says: {last}")
-        return path.read_bytes()
+        if done.returncode == 0:
+            return path.read_bytes()
+    *_, last = done.stderr.decode(errors="replace").strip().split("\n")
+    log.warning("phase_space.mp4 is not written; ffmpeg says: %s", last)
+    return None

@@ -37,8 +37,11 @@ class Shown:
         told = [f"ε = {rate:g}"]
         if self.run.has_bath and rate > 0:
             told.append(f"T₀ = {self.temperature:g}")
-        waves = problem.get("domain", {}).get("wave_number", [])
+        law = problem.get("law", {})
+        waves = law.get("position", {}).get("wave_number") or []
         told += [f"k = {', '.join(f'{wave:g}' for wave in waves)}"] if waves else []
+        drifts = [mean[0] for mean in law.get("velocity", {}).get("means", [])]
+        told += [f"drifts {', '.join(f'{v:g}' for v in drifts)}"] if any(drifts) else []
         told += [f"{self.particles:,} particles"] if self.snapshots else []
         return ", ".join([*told, f"Δt = {time_step:g}"])
 

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
@@ -25,7 +26,6 @@ from kjko.interfaces import (
 )
 from kjko.methods.barrier import extended_log
 from kjko.methods.optimality import Optimality
-from kjko.methods.passage import near_identity
 from kjko.methods.resolution import Equilibrium, Resolution, resolution
 from kjko.methods.sequential import AbstractSequential
 from kjko.problem import Problem
@@ -180,8 +180,8 @@ class JKOStep(AbstractSubproblem):
     ) -> tuple[Float[Array, " n"], Float[Array, "n d d"]]:
         """G = mean[ h(1+εh) ∂uᵀ∂u + εTh² ∂Mᵀ(I+hM)⁻ᵀ(I+hM)⁻¹∂M ]."""
         rate, h = stage.bath.rate, self.h
-        identity = jnp.eye(by.matrix.shape[-1], dtype=by.matrix.dtype)
-        columns = (jnp.broadcast_to(unit, by.u.shape) for unit in identity)
-        inverse = jnp.stack([near_identity(h * by.matrix, unit) for unit in columns], axis=-1)
+        det, pull = jax.vjp(lambda matrix: determinant(matrix, h), by.matrix)
+        (adjugate,) = pull(1 / (h * det))  # ∂det/∂M = h det (I + hM)⁻ᵀ
+        inverse = jnp.swapaxes(adjugate, 1, 2)
         of_matrix = h * jnp.sqrt(rate * stage.bath.temperature)
         return jnp.sqrt(h * (1 + rate * h)), of_matrix[:, None, None] * inverse

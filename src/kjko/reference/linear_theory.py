@@ -20,7 +20,7 @@ FINE = 16  # cells a wave, from which on collisions within one are local
 SHORT = 1.0  # k λ_D from which on a wave is gone within a period
 TRANSIENT = 2.5  # times the e-folding time of a growing wave, until it is alone
 SATURATED = 0.03  # of the largest field energy: the end of linear growth
-FIRST = 1.5  # half periods until a damped wave is alone, after the first peak of its energy
+ALONE = 1.5  # half periods of a damped wave until it is: past the first peak of its energy
 FADED = 5.0  # logarithm by which the energy of a damped wave falls before it is left
 
 
@@ -135,7 +135,7 @@ def measured_wave(
     if theory.rate > 0:
         window = (TRANSIENT / theory.rate, times[np.argmax(energy > SATURATED * energy.max())])
     else:
-        alone = FIRST * np.pi / theory.frequency if theory.frequency > 1e-9 else 0.0
+        alone = ALONE * np.pi / theory.frequency if theory.frequency > 1e-9 else 0.0
         window = (alone, min(times[-1], FADED / (2 * max(-theory.rate, 1e-9))))
     inside = (times >= window[0]) & (times <= window[1])
     if inside.sum() < 10 or not np.all(energy[inside] > 0):

@@ -15,6 +15,8 @@ TEXTS = {
     "marginals": "Histograms of the coordinates beside those of the stationary law",
     "field_energy": "Energy of the electric field over time",
     "phase_space": "Particles in phase space at the times of the snapshots",
+    "animation": "Phase space over time, an animation: in 1D1V f itself, by the mean log f of the"
+    " particles in a cell and beside it, else the density of (x₁, v₁)",
     "verify": "Errors of the run against the known law, over time",
 }
 SERIES = {

@@ -65,7 +65,7 @@ class Table(NamedTuple):
 class Overview(NamedTuple):
     """What is told of several runs together."""
 
-    lines: list[str]
+    status: str | None
     equation: list[str]
     tables: list[Table]
     picture: Picture | None
@@ -85,7 +85,8 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
 def write_sweep_report(sweep: Sweep, path: Path) -> None:
     """Write the report of a sweep to a file: what is swept, and what its runs have come to.
 
-    Raises as `write_report`.
+    Its figure is drawn again. Raises as `write_report`, and BadInput for a run whose case was
+    changed.
     """
     _write(path, sweep.title, _overview(sweep), [])
 
@@ -115,7 +116,8 @@ def _section(run: Run) -> Section:
         checks=checks(run, damage),
         verified=verified,
         pictures=[
-            _picture(path, caption(path.stem, run)) for path in _figures(run, verified is not None)
+            _picture(path, caption("animation" if path.suffix == ".webp" else path.stem, run))
+            for path in _figures(run, verified is not None)
         ],
         cost=cost(run),
         manifest=manifest(run),
@@ -173,7 +175,7 @@ def _comparison(runs: Sequence[Run], sections: Sequence[Section]) -> Overview:
         "Cost": _beside([dict(section.cost) for section in sections]),
     }
     tables = [Table(heading, ["", *names], rows) for heading, rows in told.items()]
-    return Overview([], [], tables, picture)
+    return Overview(None, [], tables, picture)
 
 
 def _overview(sweep: Sweep) -> Overview:
@@ -193,12 +195,13 @@ def _overview(sweep: Sweep) -> Overview:
         ),
         Table("Results at the end: mean over the seeds ± standard deviation", headings, rows),
         Table("Runs whose density cannot be trusted", ["run", "with", "why"], doubtful),
-        Table("Damaged files", [""], [[each] for each in damage]),
-        Table("Cost", ["", ""], [["all steps of all runs", f"{sum(seconds):.4g} s"]]),
+        Table("Damaged files", [], [[each] for each in damage]),
+        Table("Cost", [], [["all steps of all runs", f"{sum(seconds):.4g} s"]]),
     ]
     text = "What is measured over time, a line a setting, with two standard errors over the seeds."
-    picture = _picture(sweep_results.draw(sweep), text) if runs else None
-    return Overview([line], equation(first["problem"]), tables, picture)
+    is_drawn = any(set(COMPARED) & set(run.columns) for _, run in runs)
+    picture = _picture(sweep_results.draw(sweep), text) if is_drawn else None
+    return Overview(line, equation(first["problem"]), tables, picture)
 
 
 def _beside(tables: Sequence[dict[str, str]]) -> list[list[str]]:

@@ -15,8 +15,10 @@ def carried(
     v: Float[np.ndarray, " n_v"],
     length: float | None = None,
 ) -> Float[np.ndarray, "n_x n_v"]:
-    """f, of mass one, at the nodes of a grid, by linear interpolation of log f between particles;
-    zero beyond them. `length`: of the periodic box.
+    """f, of mass one, at the nodes of a grid, by linear interpolation of log f between 20,000
+    particles at most; zero beyond them.
+
+    `snapshot`: with `x`, `v` (n, 1) and `log_f` (n,). `length`: of the periodic box.
 
     Raises QhullError for particles on a line.
     """

@@ -40,9 +40,11 @@ def run_case(case: Case, folder: str | Path) -> Run:
         run = kjko.run_case(case, "runs/mine")
         run.series.free_energy
 
-    Progress goes to the logger "kjko". Raises BadInput, a ValueError, if the folder is in use or
-    the case cannot be made, NumericalFailure if a step goes wrong, Interrupted after a signal, with
-    a checkpoint to resume from, OSError if the folder cannot be written.
+    Progress goes to the logger "kjko". To be called in the main thread, where signals are.
+
+    Raises BadInput, a ValueError, if the folder is in use or the case cannot be made,
+    NumericalFailure if a step goes wrong, Interrupted after a signal, with a checkpoint to resume
+    from, OSError if the folder cannot be written.
     """
     with jax.enable_x64(case.solver.precision == "double"):
         return open_run(start(case, Path(folder)))

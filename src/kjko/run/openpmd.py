@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from scipy.spatial import QhullError
 
 from kjko.case import BadInput
 from kjko.run.atomic import write_folder_atomically
@@ -33,7 +34,8 @@ def export(run: Run, encoding: str = "group") -> list[Path]:
     `encoding`: one file for all ("group") or one for each ("file"). Returns the files. Needs jax
     where the run knows f at any point.
 
-    Raises BadInput for another encoding and a run without snapshots, OSError if a file is damaged
+    Raises BadInput for another encoding, a run without snapshots or with its particles on a line
+    and f nowhere else, OSError if a file is damaged
     or cannot be written; then an earlier export is as it was.
     """
     if encoding not in ("group", "file"):
@@ -156,7 +158,11 @@ def _slice(run: Run, snapshot: Arrays) -> tuple[np.ndarray, str]:
 def _carried(run: Run, snapshot: Arrays) -> tuple[np.ndarray, str]:
     """Between the particles of one x and one v."""
     length = float(snapshot["length"][0]) if run.periodic else None
-    f = carried(snapshot, *_centres(snapshot), length=length)
+    try:
+        f = carried(snapshot, *_centres(snapshot), length=length)
+    except QhullError:
+        reason = "f is not known between particles on a line; it needs output.passages"
+        raise BadInput(f"{run.folder}: {reason}") from None
     return f, "interpolated between particles, zero beyond them"
 
 

@@ -229,11 +229,15 @@ class Run:
         return self.history.resample(n, t, seed)
 
     def slice(self, t: float, **coordinates: ArrayLike) -> "xarray.DataArray":
-        """See `kjko.history.History.slice`."""
+        """f on a mesh, `run.slice(2.0, x1=np.linspace(-3, 3, 61), v1=[0, 1], x2=0.5)`: see
+        `kjko.history.History.slice`.
+        """
         return self.history.slice(t, **coordinates)
 
     def marginal(self, t: float, **coordinates: ArrayLike) -> "xarray.Dataset":
-        """See `kjko.history.History.marginal`."""
+        """∫f over what is not named, `run.marginal(2.0, x1=np.linspace(-3, 3, 61))`: see
+        `kjko.history.History.marginal`.
+        """
         return self.history.marginal(t, **coordinates)
 
     def control(self) -> "Control":

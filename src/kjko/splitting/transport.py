@@ -62,8 +62,8 @@ def determinant(matrix: Float[Array, "n d d"], h: Float[Array, ""]) -> Float[Arr
     """det(I + h M) at every particle.
 
     By the first row up to 3 × 3. Beyond, down to 3 × 3 by elimination without pivoting, enough for
-    a matrix near I (a pivot of zero gives nan): two of LAPACK's factorisations in one compiled step
-    were seen to block each other for ever on two cores.
+    a matrix near I (a pivot of zero gives nan), as LAPACK is to get no batches: see
+    `kjko.initial.positions.log_normal`.
     """
     d = matrix.shape[-1]
     last = h * jnp.moveaxis(matrix, 0, -1)  # an entry is a contiguous array

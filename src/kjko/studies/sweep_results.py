@@ -45,9 +45,10 @@ def open_sweep(folder: str | Path) -> "xarray.Dataset":
 
     Times are those of any run: what a run has not got to, or between its steps, is nan. Where a
     wave of linear theory is known there are `omega` and `gamma`, nan if not seen, and with
-    `_theory` those that it should have. Raises
-    FileNotFoundError if it is no sweep or none of its runs has begun, OSError if a file is damaged,
-    ValueError if a run's case.toml is not the one that it was begun with.
+    `_theory` those that it should have.
+
+    Raises FileNotFoundError if it is no sweep or none of its runs has begun, OSError if a file is
+    damaged, ValueError if a run's case.toml is not the one that it was begun with.
     """
     import xarray
 
@@ -72,7 +73,7 @@ def open_sweep(folder: str | Path) -> "xarray.Dataset":
 
 
 def table(sweep: Sweep) -> str:
-    """As text."""
+    """What the runs have come to, as text: see `rows_of`."""
     return aligned(rows_of(sweep))
 
 
@@ -87,7 +88,8 @@ def rows_of(sweep: Sweep) -> list[list[str]]:
     found = [last for group in done.values() for last in group]
     headings = {**COLUMNS, **{key: key.replace("_", ", ") for key in WAVE}}
     known = {key for last in found for key in last}
-    known |= set(WAVE) if known & set(WAVE) else set()  # what was not seen is told of
+    if known & set(WAVE):  # what was not seen is told of
+        known |= set(WAVE)
     shown = {key: heading for key, heading in headings.items() if key in known}
     rows = [["runs", "done", *shown.values()]]
     for name, group in groups.items():

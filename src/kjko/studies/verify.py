@@ -28,7 +28,7 @@ class Verification(NamedTuple):
     """Errors of a run. Over its series by time, and at its snapshots; nan where unknown.
 
     `series`: of the relative entropy, the free energy and the field energy, where the run has them,
-    the last over the largest that the law has.
+    the last over the largest that the law has, nan if that is zero.
     `drift_error`: (34), as it was recorded. `marginal`: over that of exact samples. `density`: root
     mean square of log f less the law's. `note`: what the law is, if it is not that of the time.
     """
@@ -99,8 +99,10 @@ def _hold(law: KnownLaw, run: Run) -> Verification:
     for heading, key in SERIES.items():
         if not np.isnan(columns[key]).all():
             known = np.array([exact[key](time) for time in columns["time"]])
-            largest = np.abs(known).max() if key == "field_energy" else 1.0
-            series[heading] = (columns[key] - known) / (largest or np.nan)
+            largest = np.max(np.abs(known[np.isfinite(known)]), initial=0.0)
+            series[heading] = columns[key] - known
+            if key == "field_energy":
+                series[heading] /= largest or np.nan
     snapshots = [
         {name: np.asarray(snapshot[name], dtype=float) for name in ("x", "v", "log_f")}
         for snapshot in run.snapshots()
