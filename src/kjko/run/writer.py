@@ -132,7 +132,7 @@ class Writer:
 
     def histogram(self, state: State) -> None:
         """Counts of (x₁, v₁), a frame of the animation; over the box or the range of x₁. In 1D1V
-        with the mean log f of the particles in each cell, nan in one without.
+        with the mean log f of the particles in each cell, zero in one without.
         """
         particles, box = state.particles, self.start.problem.box
         x, v = (np.asarray(z[:, 0], dtype=float) for z in (particles.x, particles.v))
@@ -148,8 +148,7 @@ class Writer:
         log_f = np.asarray(particles.log_f, dtype=float)
         if particles.x.shape[1] == particles.v.shape[1] == 1 and np.isfinite(log_f).all():
             total, *_ = np.histogram2d(x, v, bins=(x_edges, v_edges), weights=log_f)
-            with np.errstate(invalid="ignore"):
-                frame["log_f"] = (total / counts).astype(np.float32)
+            frame["log_f"] = (total / np.maximum(counts, 1)).astype(np.float32)
         path = self.folder / "histograms" / f"step_{int(state.step):06d}.npz"
         write_atomically(path, to_npz(frame))
 
