@@ -13,7 +13,7 @@ test: .venv/installed
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 XLA_FLAGS="--xla_backend_optimization_level=0 \
 	    --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# Kills, races, damage and sizes; FAULTS=0.5 for a twentieth of them.
+# Kills, races, damage and sizes; FAULTS=0.25 for a fortieth of them.
 FAULTS ?= 10
 faults: .venv/installed
 	FAULTS=$(FAULTS) OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2 --dist load tests/faults
