@@ -34,9 +34,9 @@ def export(run: Run, encoding: str = "group") -> list[Path]:
     `encoding`: one file for all ("group") or one for each ("file"). Returns the files. Needs jax
     where the run knows f at any point.
 
-    Raises BadInput for another encoding, a run without snapshots or with its particles on a line
-    and f nowhere else, OSError if a file is damaged
-    or cannot be written; then an earlier export is as it was.
+    Raises BadInput for another encoding, a run without snapshots, or one whose particles are on a
+    line and that knows f nowhere else, OSError if a file is damaged or cannot be written; then an
+    earlier export is as it was.
     """
     if encoding not in ("group", "file"):
         raise BadInput(f"--encoding: expected group or file, got {encoding}")
