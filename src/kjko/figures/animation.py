@@ -26,20 +26,23 @@ BRIGHT = 0.999  # quantile of what is shown, from which on it is white
 log: logging.Logger = logging.getLogger(__name__)
 
 
-def animate(run: Shown, folder: Path) -> list[Path]:
-    """The frames of a run one after the other, as WebP, and as MP4 where ffmpeg is and can."""
-    images, film = list(_images(run)), folder / "phase_space.mp4"
+def animate(run: Shown, folder: Path, film: bool) -> list[Path]:
+    """The frames of a run one after the other, as WebP, and with a `film` as MP4 if ffmpeg can."""
+    images = list(_images(run))
     durations = [FRAME_MILLISECONDS] * (len(images) - 1) + [LAST_FRAME * FRAME_MILLISECONDS]
     data, path = io.BytesIO(), folder / "phase_space.webp"
     options = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}
     images[0].save(data, format="WEBP", quality=70, **options)
     write_atomically(path, data.getvalue())
-    film.unlink(missing_ok=True)  # that of earlier frames
+    if not film:
+        return [path]
+    film_path = path.with_suffix(".mp4")
+    film_path.unlink(missing_ok=True)  # that of earlier frames
     content = _film(images + [images[-1]] * (LAST_FRAME - 1)) if shutil.which("ffmpeg") else None
     if content is None:
         return [path]
-    write_atomically(film, content)
-    return [path, film]
+    write_atomically(film_path, content)
+    return [path, film_path]
 
 
 def _images(run: Shown) -> Iterator[Image.Image]:

@@ -28,8 +28,9 @@ class Panel(NamedTuple):
     level: tuple[str, float, str] | None = None
 
 
-def draw(folder: Path) -> list[Path]:
-    """Draw every figure that the folder has data for into folder/figures; their paths.
+def draw(folder: Path, film: bool = True) -> list[Path]:
+    """Draw every figure that the folder has data for into folder/figures; their paths. Without a
+    `film` of the animation it is a picture alone.
 
     Raises FileNotFoundError if it is no run folder, OSError if a file is damaged or cannot be
     written, ValueError if case.toml is not the one that the run was begun with.
@@ -44,7 +45,7 @@ def draw(folder: Path) -> list[Path]:
             figures |= {"phase_space": plasma.phase_space(run)}
     paths = [save(f, folder / "figures" / f"{name}.png") for name, f in figures.items()]
     if run.frames:
-        paths += animate(run, folder / "figures")
+        paths += animate(run, folder / "figures", film)
     return paths
 
 

@@ -139,8 +139,8 @@ def _verified(run: Run) -> str | None:
 
 
 def _figures(run: Run, is_verified: bool) -> list[Path]:
-    """Those drawn now, of the animations the one that is a picture, and that of `kjko verify`."""
-    drawn = [path for path in draw(run.folder) if path.suffix != ".mp4"]
+    """Those drawn now, and that of `kjko verify`."""
+    drawn = draw(run.folder, film=False)
     verified = run.folder / "figures" / "verify.png"
     return [*drawn, verified] if is_verified and verified.exists() else drawn
 
